@@ -1,0 +1,1 @@
+//! The AI core in process: workers that transcode and code audio streams.

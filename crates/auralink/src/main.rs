@@ -1,0 +1,2 @@
+//! AuraLink: one binary, roles are subcommands.
+fn main() {}

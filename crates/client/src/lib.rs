@@ -1,0 +1,1 @@
+//! Native client: joins by LiveKit signalling, publishes and records audio.

@@ -1,0 +1,1 @@
+//! Neural speech codec: model, streaming encoder and decoder.

@@ -1,0 +1,1 @@
+//! REST API: configuration, metrics, sessions, savings.

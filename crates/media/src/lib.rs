@@ -1,0 +1,1 @@
+//! The WebRTC media server: signalling, rooms, legs and the AIC tap.

@@ -1,0 +1,1 @@
+//! Safe wrapper over libopus 1.6.1.

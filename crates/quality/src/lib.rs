@@ -1,0 +1,1 @@
+//! Audio quality measures, the online estimator and savings accounting.

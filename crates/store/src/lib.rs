@@ -1,0 +1,1 @@
+//! The one store interface; SQLite behind it.

@@ -1,0 +1,1 @@
+//! LiveKit access tokens: mint and verify.

@@ -1,0 +1,99 @@
+//! Identifiers. Each is a distinct type so that a track id cannot stand where a room name belongs.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+macro_rules! string_id {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Wraps the text as it is.
+            pub fn new(text: impl Into<Arc<str>>) -> Self {
+                Self(text.into())
+            }
+
+            /// The text of the id.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl From<&str> for $name {
+            fn from(text: &str) -> Self {
+                Self::new(text)
+            }
+        }
+
+        impl From<String> for $name {
+            fn from(text: String) -> Self {
+                Self::new(text)
+            }
+        }
+    };
+}
+
+string_id!(
+    /// A tenant: the API key whose secret signed the token.
+    TenantId
+);
+string_id!(
+    /// A user within a tenant: the token's `sub`, LiveKit's participant identity.
+    UserId
+);
+string_id!(
+    /// A room's name, unique within a tenant.
+    RoomName
+);
+string_id!(
+    /// One life of a room, from first join to last leave; LiveKit's room sid (`RM_…`).
+    CallId
+);
+string_id!(
+    /// One participant's stay in a call; LiveKit's participant sid (`PA_…`).
+    ParticipantId
+);
+string_id!(
+    /// A published track; LiveKit's track sid (`TR_…`).
+    TrackId
+);
+string_id!(
+    /// One AIC session: one published track under AIC in one call (`AS_…`).
+    SessionId
+);
+
+/// A user together with the tenant he belongs to: what configuration and rows are keyed by.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct UserKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The user within it.
+    pub user: UserId,
+}
+
+impl UserKey {
+    /// Joins the two.
+    pub fn new(tenant: impl Into<TenantId>, user: impl Into<UserId>) -> Self {
+        Self {
+            tenant: tenant.into(),
+            user: user.into(),
+        }
+    }
+}

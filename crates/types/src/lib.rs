@@ -1,0 +1,35 @@
+//! Nouns of AuraLink that every crate shares: ids, units, configuration and its validation, rungs,
+//! decisions, reasons, metric rows.
+//!
+//! Owns meanings and their bounds. Must never know sockets, clocks, databases or tokio: it compiles to wasm.
+//!
+//! ```
+//! use auralink_types::{AicConfig, ConfigChange, Mode};
+//!
+//! let change = ConfigChange { enabled: Some(true), mode: Some(Mode::Aggressive), ..Default::default() };
+//! let config = AicConfig::default().apply(&change).unwrap();
+//! assert_eq!(config.policy().floor.value(), 0.70);
+//! ```
+#![forbid(unsafe_code)]
+
+mod config;
+mod decision;
+mod hint;
+mod ids;
+mod metric;
+mod mode;
+mod policy;
+mod reason;
+mod rung;
+mod units;
+
+pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
+pub use decision::Decision;
+pub use hint::{HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
+pub use ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey};
+pub use metric::{Media, MetricRow, NetworkClass, QualityMetric, SavingsBasis};
+pub use mode::Mode;
+pub use policy::Policy;
+pub use reason::Reason;
+pub use rung::{Lean, Neural, NeuralRate, PacketTime, Rung};
+pub use units::{Bitrate, Mos, QualityScore};

@@ -1,0 +1,1 @@
+//! AIC payload, RTP header extension and RED: bytes to values and back.

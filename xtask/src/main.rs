@@ -1,0 +1,2 @@
+//! The project s chores behind one door.
+fn main() {}
