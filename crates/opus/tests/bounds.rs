@@ -1,4 +1,5 @@
 //! Bad settings, bad lengths, bad packets.
+#![allow(clippy::unwrap_used)]
 
 use auralink_opus::{Decoder, Encoder, EncoderConfig, OpusError, packet_channels, packet_samples};
 use proptest::prelude::*;

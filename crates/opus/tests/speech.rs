@@ -1,5 +1,6 @@
 //! Real speech through encoder and decoder. Looks for `$AURALINK_DATA` or `../shared/data` beside the
 //! repository and skips loudly without it.
+#![allow(clippy::unwrap_used)]
 
 use std::path::PathBuf;
 
