@@ -1,0 +1,73 @@
+//! Acceptance with clients that are not ours: the stock browser SDK in Chromium and the native SDK from PyPI.
+
+use std::fs;
+
+use anyhow::{Context as _, Result, bail};
+
+use crate::python;
+use crate::step::{Place, Step, cargo};
+
+/// Runs both suites against the server of this build, and fails at the end if one of them did.
+pub fn run(place: &Place) -> Result<u8> {
+    cargo(place, ["build", "--locked", "-p", "auralink"]).run()?;
+    let mut failed = Vec::new();
+    for (name, suite) in [
+        ("browser", browser as fn(&Place) -> Result<()>),
+        ("native SDK", native),
+    ] {
+        if let Err(problem) = suite(place) {
+            eprintln!("x: {name}: {problem:#}");
+            failed.push(name);
+        }
+    }
+    if !failed.is_empty() {
+        bail!("acceptance failed: {}", failed.join(", "));
+    }
+    Ok(0)
+}
+
+fn browser(place: &Place) -> Result<()> {
+    let directory = place.root.join("testing/browser");
+    let lock = fs::read_to_string(directory.join("package-lock.json")).context("no package-lock.json")?;
+    let stamp = directory.join("node_modules/.installed-lock");
+    if !fs::read_to_string(&stamp).is_ok_and(|installed| installed == lock) {
+        Step::new(
+            place,
+            "npm",
+            [
+                "ci",
+                "--omit=optional",
+                "--no-audit",
+                "--no-fund",
+                "--loglevel=error",
+            ],
+        )
+        .within(place, "testing/browser")
+        .run()?;
+        fs::write(&stamp, lock).with_context(|| format!("cannot write {}", stamp.display()))?;
+    }
+    Step::new(place, "npm", ["test", "--silent"])
+        .within(place, "testing/browser")
+        .with("AURALINK_BIN", place.program("auralink"))
+        .run()
+}
+
+fn native(place: &Place) -> Result<()> {
+    let interpreter = python::with(place, "testing/python/requirements.txt")?;
+    Step::new(
+        place,
+        interpreter,
+        [
+            "-m",
+            "unittest",
+            "discover",
+            "--verbose",
+            "-s",
+            "testing/python",
+            "-t",
+            "testing/python",
+        ],
+    )
+    .with("AURALINK_BIN", place.program("auralink"))
+    .run()
+}

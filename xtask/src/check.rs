@@ -1,0 +1,34 @@
+//! What can be judged without running the product.
+
+use anyhow::Result;
+
+use crate::step::{Place, cargo};
+
+/// Formatting, lints, documentation; licences and bans where cargo-deny is installed.
+pub fn run(place: &Place) -> Result<u8> {
+    cargo(place, ["fmt", "--all", "--check"]).run()?;
+    cargo(
+        place,
+        [
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--locked",
+            "--",
+            "-D",
+            "warnings",
+        ],
+    )
+    .run()?;
+    cargo(place, ["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
+        .with("RUSTDOCFLAGS", "-D warnings")
+        .run()?;
+    if cargo(place, ["deny", "--version"]).works() {
+        cargo(place, ["deny", "--locked", "check"]).run()?;
+    } else {
+        eprintln!(
+            "x: NOT CHECKED: licences and bans (cargo-deny is not installed; `cargo install cargo-deny`)"
+        );
+    }
+    Ok(0)
+}
