@@ -1,0 +1,251 @@
+//! The decoders of one received track and the encoders of the published one, all at 48 kHz mono.
+
+use std::sync::Arc;
+
+use auralink_opus as opus;
+use auralink_types::{Lean, Neural};
+use auralink_wire::aic::{AicPacket, DEFAULT_COPY_LEVELS, MAX_COPIES};
+
+use crate::error::JoinError;
+use crate::neural::{FRAME_16K, FRAME_48K, SpeechDecoder, SpeechEncoder, SpeechModel};
+use crate::resample::{DELAY_48K, Down, Up};
+use crate::source::SAMPLE_RATE;
+use crate::unit::{Body, Kind, Unit};
+
+/// Lag of Opus at 48 kHz: 6.5 ms (RFC 6716 section 2.1.6, speech application).
+pub(crate) const OPUS_DELAY_48K: usize = 312;
+
+/// Longest Opus packet, samples at 48 kHz.
+const MAX_OPUS: usize = 5_760;
+
+/// Opus concealment per step: 10 ms.
+const OPUS_CONCEAL: usize = 480;
+
+/// Decoder effort: deep concealment and enhancement are on from 7 (see auralink-opus).
+const OPUS_DECODER_COMPLEXITY: u8 = 7;
+
+/// Lag of the neural path at 48 kHz, both rate conversions included.
+pub(crate) fn neural_delay_48k(model: &dyn SpeechModel) -> usize {
+    3 * model.delay() + 2 * DELAY_48K
+}
+
+/// Both decoders of one track.
+pub(crate) struct Decoders {
+    opus: opus::Decoder,
+    neural: Option<NeuralDecoder>,
+}
+
+struct NeuralDecoder {
+    decoder: Box<dyn SpeechDecoder>,
+    up: Up,
+    narrow: [f32; FRAME_16K],
+}
+
+impl Decoders {
+    pub(crate) fn new(model: Option<Arc<dyn SpeechModel>>) -> Result<Self, JoinError> {
+        let opus = opus::Decoder::new(SAMPLE_RATE, 1, OPUS_DECODER_COMPLEXITY)
+            .map_err(|error| JoinError::Codec(error.to_string()))?;
+        let neural = model.map(|model| NeuralDecoder {
+            decoder: model.decoder(),
+            up: Up::new(),
+            narrow: [0.0; FRAME_16K],
+        });
+        Ok(Self { opus, neural })
+    }
+
+    /// The stream goes over to that codec: what it knew of earlier audio is of no use.
+    pub(crate) fn begin(&mut self, kind: Kind) {
+        match (kind, &mut self.neural) {
+            (Kind::Opus, _) => {
+                // A decoder that cannot be reset decodes on from its old state: audible for a few ms, no error.
+                let _ = self.opus.reset();
+            }
+            (Kind::Neural, Some(neural)) => {
+                neural.decoder.reset();
+                neural.up.reset();
+            }
+            (Kind::Neural, None) => {}
+        }
+    }
+
+    /// Appends the unit's samples; `false` (and nothing appended) when it cannot be decoded.
+    pub(crate) fn decode(&mut self, unit: &Unit, out: &mut Vec<f32>) -> bool {
+        let start = out.len();
+        match (&unit.body, &mut self.neural) {
+            (Body::Opus(packet), _) => {
+                out.resize(start + MAX_OPUS, 0.0);
+                match self.opus.decode(packet, &mut out[start..]) {
+                    Ok(samples) => {
+                        out.truncate(start + samples);
+                        true
+                    }
+                    Err(_) => {
+                        out.truncate(start);
+                        false
+                    }
+                }
+            }
+            (Body::Neural(codes), Some(neural)) => {
+                let decoded = neural.decoder.decode(codes, &mut neural.narrow);
+                if decoded {
+                    neural.append(out);
+                }
+                decoded
+            }
+            (Body::Neural(_), None) => false,
+        }
+    }
+
+    /// Appends what that decoder would go on with: 10 ms of Opus or 20 ms of the neural codec.
+    pub(crate) fn conceal(&mut self, kind: Kind, out: &mut Vec<f32>) {
+        if let (Kind::Neural, Some(neural)) = (kind, &mut self.neural) {
+            neural.decoder.conceal(&mut neural.narrow);
+            neural.append(out);
+            return;
+        }
+        let start = out.len();
+        out.resize(start + OPUS_CONCEAL, 0.0);
+        if self.opus.conceal(OPUS_CONCEAL, &mut out[start..]).is_err() {
+            out[start..].fill(0.0);
+        }
+    }
+}
+
+impl NeuralDecoder {
+    fn append(&mut self, out: &mut Vec<f32>) {
+        let start = out.len();
+        out.resize(start + FRAME_48K, 0.0);
+        self.up.process(&self.narrow, &mut out[start..]);
+    }
+}
+
+/// How the client encodes by itself, when nobody steers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OwnSettings {
+    /// Opus rate in bits per second.
+    pub bitrate: u32,
+    /// Audio per packet in milliseconds, unless the answer says otherwise.
+    pub packet_ms: u32,
+    /// Discontinuous transmission, if the answer allows it.
+    pub dtx: bool,
+}
+
+impl Default for OwnSettings {
+    /// A stock client's microphone: LiveKit's music-quality speech preset.
+    fn default() -> Self {
+        Self {
+            bitrate: 48_000,
+            packet_ms: 20,
+            dtx: false,
+        }
+    }
+}
+
+/// One encoder, set for one packet time.
+pub(crate) enum AudioEncoder {
+    Opus(opus::Encoder),
+    Neural(Box<NeuralEncoder>),
+}
+
+pub(crate) struct NeuralEncoder {
+    encoder: Box<dyn SpeechEncoder>,
+    down: Down,
+    packet: AicPacket,
+    levels: usize,
+    frame: u16,
+    copies: usize,
+    codes: Vec<u16>,
+    earlier: std::collections::VecDeque<Vec<u16>>,
+    narrow: [f32; FRAME_16K],
+}
+
+impl AudioEncoder {
+    pub(crate) fn own(settings: &OwnSettings, packet_ms: u32, dtx: bool) -> Result<Self, JoinError> {
+        Self::opus(&opus::EncoderConfig {
+            sample_rate: SAMPLE_RATE,
+            channels: 1,
+            bitrate: settings.bitrate,
+            packet_ms,
+            complexity: 9,
+            vbr: true,
+            dtx,
+            inband_fec: true,
+            expected_loss_percent: 0,
+            signal: opus::Signal::Auto,
+            application: opus::Application::Voip,
+            bandwidth: None,
+        })
+    }
+
+    pub(crate) fn lean(lean: &Lean, packet_ms: u32) -> Result<Self, JoinError> {
+        let bitrate = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
+        Self::opus(&opus::EncoderConfig {
+            sample_rate: SAMPLE_RATE,
+            ..opus::EncoderConfig::lean(bitrate, packet_ms)
+        })
+    }
+
+    fn opus(config: &opus::EncoderConfig) -> Result<Self, JoinError> {
+        opus::Encoder::new(config)
+            .map(Self::Opus)
+            .map_err(|error| JoinError::Codec(error.to_string()))
+    }
+
+    pub(crate) fn neural(model: &dyn SpeechModel, neural: &Neural) -> Self {
+        let levels = neural.rate.levels().min(model.levels());
+        Self::Neural(Box::new(NeuralEncoder {
+            encoder: model.encoder(),
+            down: Down::new(),
+            packet: AicPacket::new(model.id(), levels as u8, DEFAULT_COPY_LEVELS),
+            levels,
+            frame: 0,
+            copies: usize::from(neural.copies).min(MAX_COPIES),
+            codes: vec![0; model.levels()],
+            earlier: std::collections::VecDeque::with_capacity(MAX_COPIES),
+            narrow: [0.0; FRAME_16K],
+        }))
+    }
+
+    /// Encodes one packet's samples into `out`, which it clears first. With `all_copies` a neural packet carries as
+    /// many copies as there are, whatever was asked for.
+    pub(crate) fn encode(
+        &mut self,
+        pcm: &[f32],
+        all_copies: bool,
+        out: &mut Vec<u8>,
+    ) -> Result<(), JoinError> {
+        out.clear();
+        match self {
+            Self::Opus(encoder) => {
+                out.resize(opus::MAX_PACKET_BYTES, 0);
+                let len = encoder
+                    .encode(pcm, out)
+                    .map_err(|error| JoinError::Codec(error.to_string()))?;
+                out.truncate(len);
+                Ok(())
+            }
+            Self::Neural(neural) => neural.encode(pcm, all_copies, out),
+        }
+    }
+}
+
+impl NeuralEncoder {
+    fn encode(&mut self, pcm: &[f32], all_copies: bool, out: &mut Vec<u8>) -> Result<(), JoinError> {
+        let fail = |error: auralink_wire::WireError| JoinError::Codec(error.to_string());
+        self.packet.restart(self.frame, false);
+        let copies = if all_copies { MAX_COPIES } else { self.copies };
+        let copy_levels = usize::from(DEFAULT_COPY_LEVELS);
+        for codes in self.earlier.iter().take(copies) {
+            self.packet.push_copy(&codes[..copy_levels]).map_err(fail)?;
+        }
+        for frame in pcm.chunks_exact(FRAME_48K) {
+            self.down.process(frame, &mut self.narrow);
+            self.encoder.encode(&self.narrow, &mut self.codes);
+            self.packet.push_frame(&self.codes[..self.levels]).map_err(fail)?;
+            self.earlier.push_front(self.codes.clone());
+            self.earlier.truncate(MAX_COPIES);
+            self.frame = self.frame.wrapping_add(1);
+        }
+        self.packet.write(out).map_err(fail)
+    }
+}

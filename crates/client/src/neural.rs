@@ -1,0 +1,52 @@
+//! What the client needs of a neural speech codec, and the built-in one behind it.
+
+use std::sync::Arc;
+
+use crate::error::JoinError;
+
+/// Samples of one frame at the codec's 16 kHz: 20 ms.
+pub const FRAME_16K: usize = 320;
+
+/// Samples of the same frame at 48 kHz.
+pub const FRAME_48K: usize = 960;
+
+/// A model that both ends must have.
+pub trait SpeechModel: Send + Sync {
+    /// Id on the wire and in the participant attribute.
+    fn id(&self) -> u16;
+
+    /// Levels of codes that the encoder gives per frame; every prefix decodes.
+    fn levels(&self) -> usize;
+
+    /// Samples at 16 kHz by which the decoder's output lags the encoder's input.
+    fn delay(&self) -> usize;
+
+    /// A fresh encoder.
+    fn encoder(&self) -> Box<dyn SpeechEncoder>;
+
+    /// A fresh decoder.
+    fn decoder(&self) -> Box<dyn SpeechDecoder>;
+}
+
+/// Encoder of one stream.
+pub trait SpeechEncoder: Send {
+    /// Codes of the next [`FRAME_16K`] samples, coarsest first; `codes` holds all levels.
+    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]);
+}
+
+/// Decoder of one stream.
+pub trait SpeechDecoder: Send {
+    /// The next [`FRAME_16K`] samples from a prefix of the codes. `false` when the codes make no sense.
+    fn decode(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool;
+
+    /// Makes up for a lost frame.
+    fn conceal(&mut self, pcm: &mut [f32]);
+
+    /// Forgets all history.
+    fn reset(&mut self);
+}
+
+/// The model that comes with AuraLink.
+pub fn builtin() -> Result<Arc<dyn SpeechModel>, JoinError> {
+    Err(JoinError::Codec("no speech model is built in".to_owned()))
+}

@@ -1,0 +1,365 @@
+//! The published track: source samples in, RTP payloads out, at the pace of a microphone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auralink_types::SourceCodec;
+use auralink_wire::red;
+use serde::Serialize;
+
+use crate::answer::LineTerms;
+use crate::codecs::{AudioEncoder, OPUS_DELAY_48K, OwnSettings, neural_delay_48k};
+use crate::error::JoinError;
+use crate::neural::{FRAME_48K, SpeechModel};
+use crate::source::AudioSource;
+
+/// Audio fed to a fresh encoder before its first packet, so that it does not start cold: 200 ms.
+const WARM_UP: usize = 10 * FRAME_48K;
+
+/// Longest packet.
+const MAX_PACKET_MS: u32 = 120;
+
+/// A sender that is further behind than this skips ahead, as a microphone would.
+const MAX_BEHIND: Duration = Duration::from_millis(500);
+
+/// Sound level for the RTP header (RFC 6464).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Level {
+    /// Decibels relative to full scale, -127 to 0.
+    pub dbov: i8,
+    /// Whether it is loud enough to be a voice.
+    pub voice: bool,
+}
+
+/// One packet to be written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Outgoing {
+    /// Whether the payload is RED.
+    pub red: bool,
+    /// RTP timestamp of its first new sample.
+    pub timestamp: u32,
+    /// First packet after silence.
+    pub marker: bool,
+    /// RTP payload.
+    pub payload: Vec<u8>,
+    /// Level for the header; absent where headers are kept small.
+    pub level: Option<Level>,
+}
+
+/// What has been published.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+pub struct PublishStats {
+    /// Packets made.
+    pub packets: u64,
+    /// Payload bytes in them.
+    pub payload_bytes: u64,
+    /// Milliseconds of audio in them.
+    pub audio_ms: u64,
+    /// Packets held back because the sender is silent.
+    pub silent_packets: u64,
+    /// Milliseconds skipped because the machine was too slow.
+    pub skipped_ms: u64,
+    /// Changes of what is sent: milliseconds since the first packet, and what from then on.
+    pub switches: Vec<(u64, String)>,
+    /// Whether the audio is made up and no recording.
+    pub synthetic: bool,
+}
+
+/// Most switches listed.
+const MAX_SWITCHES: usize = 4_096;
+
+/// Sender of one track.
+pub struct Publisher {
+    source: AudioSource,
+    own: OwnSettings,
+    model: Option<Arc<dyn SpeechModel>>,
+    /// Opus lags its input less than the neural codec; its input is held back by the difference, so that what a
+    /// timestamp means does not change when the codec does.
+    hold: i64,
+    wish: SourceCodec,
+    red: bool,
+    opus_type: u8,
+    ptime: Option<u32>,
+    dtx_allowed: bool,
+    current: Option<Current>,
+    start: Option<Instant>,
+    position: u64,
+    first_timestamp: u32,
+    muted: bool,
+    resumed: bool,
+    previous: Option<(u64, Vec<u8>)>,
+    pcm: Vec<f32>,
+    encoded: Vec<u8>,
+    stats: PublishStats,
+}
+
+struct Current {
+    codec: SourceCodec,
+    packet_ms: u32,
+    encoder: AudioEncoder,
+    fresh: bool,
+}
+
+impl Publisher {
+    /// A sender that has not begun. With a model it can be asked for the neural codec.
+    pub fn new(
+        source: AudioSource,
+        own: OwnSettings,
+        model: Option<Arc<dyn SpeechModel>>,
+        first_timestamp: u32,
+    ) -> Self {
+        let hold = model
+            .as_deref()
+            .map_or(0, |model| neural_delay_48k(model) as i64 - OPUS_DELAY_48K as i64);
+        let stats = PublishStats {
+            synthetic: source.is_synthetic(),
+            ..PublishStats::default()
+        };
+        Self {
+            source,
+            own,
+            model,
+            hold: hold.max(0),
+            wish: SourceCodec::Own,
+            red: false,
+            opus_type: 111,
+            ptime: None,
+            dtx_allowed: false,
+            current: None,
+            start: None,
+            position: 0,
+            first_timestamp,
+            muted: false,
+            resumed: true,
+            previous: None,
+            pcm: Vec::new(),
+            encoded: Vec::new(),
+            stats,
+        }
+    }
+
+    /// The answer's terms hold from the next packet on.
+    pub fn negotiated(&mut self, terms: &LineTerms) {
+        self.red = terms.red_first();
+        self.opus_type = terms.opus.unwrap_or(self.opus_type);
+        self.ptime = terms.ptime_ms;
+        if self.dtx_allowed != terms.usedtx && self.own.dtx {
+            self.current = None;
+        }
+        self.dtx_allowed = terms.usedtx;
+    }
+
+    /// The server's wish holds from the next packet on. A wish for a codec that is not here is ignored.
+    pub fn hint(&mut self, wish: SourceCodec) -> bool {
+        if matches!(wish, SourceCodec::Neural(_)) && self.model.is_none() {
+            return false;
+        }
+        self.wish = wish;
+        true
+    }
+
+    /// What is sent now.
+    pub fn wish(&self) -> SourceCodec {
+        self.wish
+    }
+
+    /// Stops or resumes sending; the timeline goes on meanwhile.
+    pub fn set_muted(&mut self, muted: bool) {
+        self.muted = muted;
+        self.previous = None;
+    }
+
+    /// Begins: the first sample is recorded now.
+    pub fn begin(&mut self, now: Instant) {
+        self.start.get_or_insert(now);
+    }
+
+    /// When the next packet is complete; `None` before the beginning.
+    pub fn deadline(&self) -> Option<Instant> {
+        let end = self.position + u64::from(self.next_packet_ms()) * 48;
+        Some(self.start? + Duration::from_nanos(end * 1_000_000 / 48))
+    }
+
+    /// What happened so far.
+    pub fn stats(&self) -> &PublishStats {
+        &self.stats
+    }
+
+    /// The packet that is complete by now, if any. Call again until `None`.
+    pub fn poll(&mut self, now: Instant) -> Result<Option<Outgoing>, JoinError> {
+        loop {
+            let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now) else {
+                return Ok(None);
+            };
+            let packet_ms = self.next_packet_ms();
+            if now.duration_since(deadline) > MAX_BEHIND {
+                let behind = now.duration_since(deadline).as_millis() as u64 / 20 * 20;
+                self.position += behind * 48;
+                self.stats.skipped_ms += behind;
+                self.previous = None;
+                continue;
+            }
+            let at = self.position;
+            let made = if self.muted {
+                None
+            } else {
+                self.make(at, packet_ms)?
+            };
+            self.position += u64::from(packet_ms) * 48;
+            match made {
+                Some(packet) => return Ok(Some(packet)),
+                None => {
+                    self.resumed = true;
+                    self.stats.silent_packets += 1;
+                }
+            }
+        }
+    }
+
+    fn wanted_packet_ms(&self) -> u32 {
+        match self.wish {
+            SourceCodec::Own => {
+                let asked = self.ptime.unwrap_or(self.own.packet_ms);
+                (asked / 20 * 20).clamp(20, MAX_PACKET_MS)
+            }
+            SourceCodec::Lean(lean) => lean.packet.millis(),
+            SourceCodec::Neural(neural) => neural.packet.millis(),
+        }
+    }
+
+    /// Packets get longer by one frame at a time: the receiver's buffer has to grow by as much, and can do that
+    /// without a hole only in small steps.
+    fn next_packet_ms(&self) -> u32 {
+        let wanted = self.wanted_packet_ms();
+        match &self.current {
+            Some(current) if wanted > current.packet_ms + 20 => current.packet_ms + 20,
+            _ => wanted,
+        }
+    }
+
+    fn make(&mut self, at: u64, packet_ms: u32) -> Result<Option<Outgoing>, JoinError> {
+        self.prepare(at, packet_ms)?;
+        let Some(current) = &mut self.current else {
+            return Ok(None);
+        };
+        let is_neural = matches!(current.codec, SourceCodec::Neural(_));
+        let hold = if is_neural { 0 } else { self.hold };
+        self.pcm.resize(packet_ms as usize * 48, 0.0);
+        self.source.read(at as i64 - hold, &mut self.pcm);
+        let level = level(&self.pcm);
+        current
+            .encoder
+            .encode(&self.pcm, current.fresh, &mut self.encoded)?;
+        current.fresh = false;
+        let own = current.codec == SourceCodec::Own;
+        if own && self.own.dtx && self.dtx_allowed && self.encoded.len() <= 2 {
+            // One packet announces the silence; the ones after it are not sent (RFC 7587 section 3.1.3).
+            let announced = self.previous.as_ref().is_none_or(|(_, last)| last.len() <= 2);
+            self.previous = Some((at, self.encoded.clone()));
+            if announced && !self.resumed {
+                return Ok(None);
+            }
+        }
+        let mut payload = Vec::with_capacity(2 * self.encoded.len() + 8);
+        let red = own && self.red;
+        if red {
+            self.wrap(at, &mut payload)?;
+        } else {
+            payload.extend_from_slice(&self.encoded);
+        }
+        self.previous = own.then(|| (at, self.encoded.clone()));
+        self.stats.packets += 1;
+        self.stats.payload_bytes += payload.len() as u64;
+        self.stats.audio_ms += u64::from(packet_ms);
+        Ok(Some(Outgoing {
+            red,
+            timestamp: self.first_timestamp.wrapping_add(at as u32),
+            marker: std::mem::take(&mut self.resumed),
+            payload,
+            level: own.then_some(level),
+        }))
+    }
+
+    fn wrap(&self, at: u64, payload: &mut Vec<u8>) -> Result<(), JoinError> {
+        let primary = red::Block {
+            payload_type: self.opus_type,
+            timestamp_offset: 0,
+            payload: &self.encoded,
+        };
+        let earlier = self.previous.as_ref().and_then(|(from, packet)| {
+            let offset = u16::try_from(at - from)
+                .ok()
+                .filter(|offset| *offset <= red::MAX_OFFSET)?;
+            (packet.len() <= red::MAX_BLOCK_BYTES).then_some(red::Block {
+                payload_type: self.opus_type,
+                timestamp_offset: offset,
+                payload: packet,
+            })
+        });
+        red::write(earlier.as_slice(), &primary, payload).map_err(|error| JoinError::Codec(error.to_string()))
+    }
+
+    /// Makes the encoder for what is wished, warmed up on the audio before `at`.
+    fn prepare(&mut self, at: u64, packet_ms: u32) -> Result<(), JoinError> {
+        let same = self.current.as_ref().is_some_and(|current| {
+            let same_length =
+                current.packet_ms == packet_ms || matches!(current.encoder, AudioEncoder::Neural(_));
+            current.codec == self.wish && same_length
+        });
+        if same {
+            if let Some(current) = &mut self.current {
+                current.packet_ms = packet_ms;
+            }
+            return Ok(());
+        }
+        let mut encoder = match (self.wish, &self.model) {
+            (SourceCodec::Lean(lean), _) => AudioEncoder::lean(&lean, packet_ms)?,
+            (SourceCodec::Neural(neural), Some(model)) => AudioEncoder::neural(model.as_ref(), &neural),
+            _ => AudioEncoder::own(&self.own, packet_ms, self.own.dtx && self.dtx_allowed)?,
+        };
+        let is_neural = matches!(encoder, AudioEncoder::Neural(_));
+        let packet = packet_ms as usize * 48;
+        let packets = WARM_UP.div_ceil(packet);
+        let hold = if is_neural { 0 } else { self.hold };
+        self.pcm.resize(packet, 0.0);
+        for back in (1..=packets).rev() {
+            self.source
+                .read(at as i64 - hold - (back * packet) as i64, &mut self.pcm);
+            encoder.encode(&self.pcm, false, &mut self.encoded)?;
+        }
+        let was = self.current.as_ref().map(|current| current.codec);
+        if was != Some(self.wish) && self.stats.switches.len() < MAX_SWITCHES {
+            self.stats.switches.push((at / 48, name(self.wish)));
+        }
+        let fresh = is_neural && !matches!(was, None | Some(SourceCodec::Neural(_)));
+        self.current = Some(Current {
+            codec: self.wish,
+            packet_ms,
+            encoder,
+            fresh,
+        });
+        Ok(())
+    }
+}
+
+fn name(codec: SourceCodec) -> String {
+    match codec {
+        SourceCodec::Own => "own".to_owned(),
+        SourceCodec::Lean(lean) => format!("lean {} {} ms", lean.bitrate, lean.packet.millis()),
+        SourceCodec::Neural(neural) => format!(
+            "neural {} {} ms, {} copies",
+            neural.rate.bitrate(),
+            neural.packet.millis(),
+            neural.copies
+        ),
+    }
+}
+
+fn level(pcm: &[f32]) -> Level {
+    let mean = pcm.iter().map(|x| x * x).sum::<f32>() / pcm.len().max(1) as f32;
+    let dbov = (10.0 * mean.max(1e-13).log10()).clamp(-127.0, 0.0).round() as i8;
+    Level {
+        dbov,
+        voice: dbov > -50,
+    }
+}
