@@ -1,0 +1,120 @@
+//! What a token says. Unknown claims are ignored: SDKs add some every few months.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// The claims of a LiveKit access token that AuraLink acts on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Claims {
+    /// `sub`: the participant's identity. Falls back to `jti` when a token has only that.
+    #[serde(rename = "sub")]
+    pub identity: String,
+    /// `jti`: unused but for the fallback above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub jti: Option<String>,
+    /// Display name.
+    pub name: String,
+    /// Free text of the application, handed to the other participants.
+    pub metadata: String,
+    /// Key-value pairs of the application, handed to the other participants.
+    pub attributes: BTreeMap<String, String>,
+    /// Kind of participant (`standard`, `agent` …), as the SDKs write it.
+    pub kind: String,
+    /// What the holder may do.
+    pub video: VideoGrants,
+    /// Standard base64 of a body's SHA-256; webhooks only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub sha256: Option<String>,
+}
+
+/// What the holder may do.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct VideoGrants {
+    /// May join `room`.
+    pub room_join: bool,
+    /// The room that `room_join` and `room_admin` are about.
+    pub room: String,
+    /// May create and delete rooms.
+    pub room_create: bool,
+    /// May list rooms.
+    pub room_list: bool,
+    /// May control `room`.
+    pub room_admin: bool,
+    /// May record.
+    pub room_record: bool,
+    /// May manage ingress.
+    pub ingress_admin: bool,
+    /// May publish tracks; absent means yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_publish: Option<bool>,
+    /// May subscribe; absent means yes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_subscribe: Option<bool>,
+    /// May send data; absent means the same as `can_publish`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_publish_data: Option<bool>,
+    /// Sources that may be published, in lower case (`camera`, `microphone` …); empty means all.
+    pub can_publish_sources: Vec<String>,
+    /// May change his own metadata and attributes; absent means no.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub can_update_own_metadata: Option<bool>,
+    /// Not shown to others.
+    pub hidden: bool,
+    /// A recorder.
+    pub recorder: bool,
+    /// An agent.
+    pub agent: bool,
+    /// Where `room_admin` may move participants to.
+    pub destination_room: String,
+}
+
+impl Claims {
+    /// The claims of an ordinary participant of a room.
+    pub fn join(room: impl Into<String>, identity: impl Into<String>) -> Self {
+        Self {
+            identity: identity.into(),
+            video: VideoGrants {
+                room_join: true,
+                room: room.into(),
+                ..VideoGrants::default()
+            },
+            ..Self::default()
+        }
+    }
+}
+
+impl VideoGrants {
+    /// Whether tracks may be published.
+    pub fn can_publish(&self) -> bool {
+        self.can_publish.unwrap_or(true)
+    }
+
+    /// Whether a track of this source (lower-case name) may be published.
+    pub fn can_publish_source(&self, source: &str) -> bool {
+        self.can_publish()
+            && (self.can_publish_sources.is_empty() || self.can_publish_sources.iter().any(|s| s == source))
+    }
+
+    /// Whether tracks may be received.
+    pub fn can_subscribe(&self) -> bool {
+        self.can_subscribe.unwrap_or(true)
+    }
+
+    /// Whether data may be sent.
+    pub fn can_publish_data(&self) -> bool {
+        self.can_publish_data.unwrap_or(self.can_publish())
+    }
+
+    /// Whether own metadata may be changed.
+    pub fn can_update_own_metadata(&self) -> bool {
+        self.can_update_own_metadata.unwrap_or(false)
+    }
+
+    /// Whether the holder acts for the tenant, not only for himself.
+    pub fn is_operator(&self) -> bool {
+        self.room_admin || self.room_list
+    }
+}
