@@ -1,0 +1,199 @@
+//! Behaviour of the codec with the built-in model.
+
+use auralink_codec::{Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, ModelError};
+use serde::Deserialize;
+
+#[derive(Deserialize)]
+struct Golden {
+    model: String,
+    pcm: Vec<f32>,
+    codes: Vec<Vec<u16>>,
+    decoded_6kbps: Vec<f32>,
+}
+
+fn golden() -> Golden {
+    serde_json::from_str(include_str!("golden.json")).unwrap()
+}
+
+const WEIGHTS: &[u8] = include_bytes!("../../../models/aic-speech-1.safetensors");
+const MANIFEST: &[u8] = include_bytes!("../../../models/aic-speech-1.json");
+
+fn encode(pcm: &[f32], levels: usize) -> Vec<Vec<u16>> {
+    let mut encoder = Encoder::new(Model::builtin().unwrap());
+    pcm.chunks_exact(FRAME_SAMPLES)
+        .map(|frame| {
+            let mut codes = vec![0; levels];
+            encoder.encode(frame, &mut codes);
+            codes
+        })
+        .collect()
+}
+
+fn decode(codes: &[Vec<u16>], levels: usize) -> Vec<f32> {
+    let mut decoder = Decoder::new(Model::builtin().unwrap());
+    let mut out = vec![0.0; codes.len() * FRAME_SAMPLES];
+    for (codes, pcm) in codes.iter().zip(out.chunks_exact_mut(FRAME_SAMPLES)) {
+        decoder.decode(&codes[..levels], pcm).unwrap();
+    }
+    out
+}
+
+#[test]
+fn rust_codes_and_sound_equal_pytorchs() {
+    let golden = golden();
+    assert_eq!(
+        golden.model,
+        Model::builtin().unwrap().id().to_string(),
+        "golden vectors of another model"
+    );
+    let codes = encode(&golden.pcm, LEVELS_MAX);
+    let (mut equal, mut total) = (0, 0);
+    for (ours, theirs) in codes.iter().zip(&golden.codes) {
+        equal += ours.iter().zip(theirs).filter(|(a, b)| a == b).count();
+        total += ours.len();
+    }
+    // A tie broken otherwise at one level changes the levels after it.
+    assert!(
+        equal as f64 >= 0.97 * total as f64,
+        "{equal} of {total} codes equal"
+    );
+    let sound = decode(&golden.codes, 12);
+    let worst = sound
+        .iter()
+        .zip(&golden.decoded_6kbps)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f32::max);
+    assert!(worst < 1e-3, "worst sample differs by {worst}");
+}
+
+#[test]
+fn every_prefix_decodes_and_more_levels_come_closer() {
+    let golden = golden();
+    let codes = encode(&golden.pcm, LEVELS_MAX);
+    let error = |levels: usize| {
+        let sound = decode(&codes, levels);
+        assert!(sound.iter().all(|s| s.is_finite()));
+        // The output is one hop late.
+        golden
+            .pcm
+            .iter()
+            .zip(&sound[160..])
+            .map(|(a, b)| (a - b) * (a - b))
+            .sum::<f32>()
+    };
+    for levels in 1..=LEVELS_MAX {
+        error(levels);
+    }
+    assert!(error(18) < error(6) && error(6) < error(1));
+}
+
+#[test]
+fn a_prefix_of_a_long_encode_is_the_short_encode() {
+    let golden = golden();
+    let (long, short) = (encode(&golden.pcm, 18), encode(&golden.pcm, 3));
+    assert!(long.iter().zip(&short).all(|(l, s)| l[..3] == s[..]));
+}
+
+#[test]
+fn output_is_never_louder_than_the_input_plus_three_decibels() {
+    let mut seed = 1u32;
+    let mut noise = || {
+        seed = seed.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        seed as f32 / u32::MAX as f32 - 0.5
+    };
+    let signals: [(&str, Vec<f32>); 5] = [
+        ("silence", vec![0.0; 16_000]),
+        ("dc", vec![0.5; 16_000]),
+        (
+            "square",
+            (0..16_000)
+                .map(|n| if n / 40 % 2 == 0 { 0.9 } else { -0.9 })
+                .collect(),
+        ),
+        ("noise", (0..16_000).map(|_| noise()).collect()),
+        (
+            "sine",
+            (0..16_000).map(|n| 0.5 * (n as f32 * 0.2).sin()).collect(),
+        ),
+    ];
+    for (name, signal) in signals {
+        let sound = decode(&encode(&signal, 12), 12);
+        let power = |x: &[f32]| x.iter().map(|v| v * v).sum::<f32>() / x.len() as f32;
+        assert!(sound.iter().all(|s| s.is_finite()), "{name}");
+        assert!(
+            power(&sound) <= 2.0 * power(&signal) + 1e-7,
+            "{name}: {} > {}",
+            power(&sound),
+            power(&signal)
+        );
+    }
+}
+
+#[test]
+fn a_broken_sample_does_not_poison_the_stream() {
+    let mut encoder = Encoder::new(Model::builtin().unwrap());
+    let mut codes = [0; 12];
+    encoder.encode(&[f32::NAN; FRAME_SAMPLES], &mut codes);
+    encoder.encode(&[f32::INFINITY; FRAME_SAMPLES], &mut codes);
+    let frames: Vec<Vec<u16>> = (0..50)
+        .map(|_| {
+            encoder.encode(&[0.0; FRAME_SAMPLES], &mut codes);
+            codes.to_vec()
+        })
+        .collect();
+    assert!(
+        decode(&frames, 12)[16_000 - FRAME_SAMPLES..]
+            .iter()
+            .all(|s| s.abs() < 1e-2)
+    );
+}
+
+#[test]
+fn a_lost_frame_is_stood_in_for_and_a_long_loss_fades_to_silence() {
+    let golden = golden();
+    let mut decoder = Decoder::new(Model::builtin().unwrap());
+    let mut pcm = [0.0; FRAME_SAMPLES];
+    for codes in golden.codes.iter().take(12) {
+        decoder.decode(&codes[..12], &mut pcm).unwrap();
+    }
+    let power = |x: &[f32]| x.iter().map(|v| v * v).sum::<f32>();
+    let before = power(&pcm);
+    decoder.conceal(&mut pcm);
+    assert!(power(&pcm) > 0.02 * before, "the first lost frame is not a hole");
+    for _ in 0..100 {
+        decoder.conceal(&mut pcm);
+    }
+    assert!(pcm.iter().all(|s| s.is_finite()) && power(&pcm) < 1e-3 * before.max(1e-3));
+}
+
+#[test]
+fn codes_that_no_encoder_makes_are_refused() {
+    let mut decoder = Decoder::new(Model::builtin().unwrap());
+    let mut pcm = [0.0; FRAME_SAMPLES];
+    assert!(decoder.decode(&[], &mut pcm).is_err());
+    assert!(decoder.decode(&[0; 19], &mut pcm).is_err());
+    assert!(decoder.decode(&[1024], &mut pcm).is_err());
+    assert!(decoder.decode(&[1023; 18], &mut pcm).is_ok());
+    assert!(pcm.iter().all(|s| s.is_finite()));
+}
+
+#[test]
+fn damaged_models_are_refused_with_the_reason() {
+    assert!(Model::load(WEIGHTS, MANIFEST).is_ok());
+    for end in [0, 7, 100, WEIGHTS.len() / 2, WEIGHTS.len() - 1] {
+        assert!(matches!(
+            Model::load(&WEIGHTS[..end], MANIFEST),
+            Err(ModelError::Hash { .. })
+        ));
+    }
+    let edited = |key: &str, value: serde_json::Value| {
+        let mut manifest: serde_json::Value = serde_json::from_slice(MANIFEST).unwrap();
+        manifest[key] = value;
+        Model::load(WEIGHTS, manifest.to_string().as_bytes()).unwrap_err()
+    };
+    assert_eq!(edited("format", 9.into()), ModelError::Format(9));
+    assert!(matches!(edited("levels", 4.into()), ModelError::Manifest(_)));
+    let narrow = serde_json::json!({"enc_width":128,"enc_blocks":4,"dec_width":192,"dec_blocks":6,"expand":3,"kernel":5});
+    assert!(matches!(edited("shape", narrow), ModelError::Shape(_)));
+    assert!(matches!(Model::load(WEIGHTS, b"{"), Err(ModelError::Manifest(_))));
+}

@@ -1,0 +1,1 @@
+"""Training of the AuraLink speech codec: data cache, network, quantiser, losses, export, evaluation."""

@@ -1,0 +1,86 @@
+"""Export a checkpoint: `python -m training.export --checkpoint best.pt --cache DIR --models DIR [--golden FILE]`.
+
+Writes f16 weights as safetensors with a manifest, and golden vectors (PyTorch's codes and sound on a synthetic
+signal, computed from the rounded weights) for the Rust tests.
+"""
+
+import argparse
+import collections
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from .model import FRAME, LEVELS, Codec, Shape
+
+NAME = "aic-speech-1"
+FORMAT = 1
+
+
+def safetensors_bytes(tensors):
+    """The safetensors layout: u64 header length, JSON header, raw little-endian data."""
+    header, blobs, at = {}, [], 0
+    for name, value in sorted(tensors.items()):
+        data = value.astype("<f2").tobytes()
+        header[name] = {"dtype": "F16", "shape": list(value.shape), "data_offsets": [at, at + len(data)]}
+        blobs.append(data)
+        at += len(data)
+    text = json.dumps(header, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)
+    return len(text).to_bytes(8, "little") + text + b"".join(blobs)
+
+
+def golden_signal(seconds=0.6):
+    """A voice-like sound made of nothing but arithmetic: gliding harmonics under a syllable envelope."""
+    t = np.arange(int(seconds * 16000) // FRAME * FRAME) / 16000
+    phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 1.7 * t)) / 16000
+    voice = sum(np.sin(k * phase + k * k) / k for k in range(1, 20))
+    return (0.12 * voice * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--checkpoint", required=True)
+    p.add_argument("--cache", required=True)
+    p.add_argument("--models", required=True)
+    p.add_argument("--golden")
+    a = p.parse_args()
+    state = torch.load(a.checkpoint, map_location="cpu", weights_only=False)
+    wanted = {k: v for k, v in state["model"].items() if not k.endswith((".counts", ".sums"))}
+    tensors = {k: v.numpy().astype(np.float16) for k, v in wanted.items()}
+    weights = safetensors_bytes(tensors)
+    rows = json.loads((Path(a.cache) / "index.json").read_text())["rows"]
+    used = collections.defaultdict(lambda: [0, 0.0])
+    for row in rows:
+        used[f"{row['kind']}: {row['licence']}"][0] += 1
+        used[f"{row['kind']}: {row['licence']}"][1] += row["len"] / 16000 / 3600
+    shape = {k: v for k, v in state["shape"].items() if k != "hops_per_step"}
+    manifest = {
+        "format": FORMAT, "name": NAME, "sha256": hashlib.sha256(weights).hexdigest(), "licence": "Apache-2.0",
+        "sample_rate": 16000, "frame": FRAME, "levels": LEVELS, "shape": shape, "steps": state["step"],
+        "data": {k: {"files": n, "hours": round(h, 3)} for k, (n, h) in sorted(used.items())},
+        "figures": {"held_back_train_speakers": state["held_back"]},
+    }
+    models = Path(a.models)
+    models.mkdir(parents=True, exist_ok=True)
+    (models / f"{NAME}.safetensors").write_bytes(weights)
+    (models / f"{NAME}.json").write_text(json.dumps(manifest, indent=1, ensure_ascii=False) + "\n")
+    print(f"{len(weights) / 1e6:.2f} MB, step {state['step']}, id {manifest['sha256'][:4]}")
+    if a.golden:
+        model = Codec(Shape(**state["shape"]))
+        model.load_state_dict({**state["model"], **{k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}})
+        model.eval()
+        x = golden_signal()
+        with torch.no_grad():
+            codes = model.encode(torch.from_numpy(x)[None], LEVELS)
+            six = model.decode(codes[..., :12])[0]
+        out = {"model": manifest["sha256"][:4], "pcm": [round(float(v), 6) for v in x],
+               "codes": codes[0].tolist(), "decoded_6kbps": [round(float(v), 6) for v in six.clamp(-1, 1)]}
+        Path(a.golden).write_text(json.dumps(out, separators=(",", ":")) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""Residual vector quantiser: 18 levels of 1024 entries, moving-average codebooks, every prefix decodable.
+
+Entry 0 of every level is pinned to zero, so a silent frame codes to exact silence and a level can always abstain.
+"""
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from .model import ENTRIES, LATENT, LEVELS
+
+DECAY = 0.98
+# An entry used less than this many times per update (moving average) is restarted on a live residual.
+DEAD_BELOW = 0.02
+
+
+def nearest(x, book):
+    """Index of the nearest entry for each row; ties and rounding do not matter to a decoder."""
+    return torch.addmm(0.5 * book.square().sum(1), x, book.t(), alpha=-1.0).argmin(1)
+
+
+class ResidualQuantizer(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("books", torch.zeros(LEVELS, ENTRIES, LATENT))
+        self.register_buffer("counts", torch.ones(LEVELS, ENTRIES))
+        self.register_buffer("sums", torch.zeros(LEVELS, ENTRIES, LATENT))
+
+    @torch.no_grad()
+    def init_kmeans(self, z, rounds=8):
+        residual = z.reshape(-1, LATENT).clone()
+        for level in range(LEVELS):
+            book = residual[torch.randperm(len(residual))[:ENTRIES]].clone()
+            book[0] = 0
+            for _ in range(rounds):
+                idx = nearest(residual, book)
+                counts = torch.bincount(idx, minlength=ENTRIES).float()
+                sums = torch.zeros(ENTRIES, LATENT).index_add_(0, idx, residual)
+                live = counts > 0
+                book[live] = sums[live] / counts[live, None]
+                dead = (~live).nonzero()[:, 0]
+                book[dead] = residual[torch.randint(len(residual), (len(dead),))]
+                book[0] = 0
+            idx = nearest(residual, book)
+            self.books[level] = book
+            self.counts[level] = 1.0
+            self.sums[level] = book
+            residual = residual - book[idx]
+
+    def forward(self, z, levels, update):
+        """z [B, T, D], levels [B] how many each item uses -> (quantised z, commitment loss, used entropy in bits)."""
+        b, t, d = z.shape
+        flat = z.reshape(-1, d)
+        detached = flat.detach()
+        residual, total = detached, torch.zeros_like(detached)
+        per_row = levels.repeat_interleave(t)
+        commit = flat.new_zeros(())
+        bits = []
+        deepest = int(levels.max())
+        for level in range(deepest):
+            idx = nearest(residual, self.books[level])
+            chosen = self.books[level][idx]
+            on = (per_row > level).unsqueeze(1).to(flat.dtype)
+            if update:
+                bits.append(self.learn(level, residual, idx, (per_row > level)))
+            total = total + chosen * on
+            residual = residual - chosen
+            # Commitment: the encoder is drawn to what the first level+1 books can say.
+            if level in (2, 5, 11, 17) or level == deepest - 1:
+                commit = commit + (F.mse_loss(flat, total, reduction="mean"))
+        commit = commit / 2
+        quantised = flat + (total - flat).detach()
+        return quantised.reshape(b, t, d), commit, (sum(bits) / len(bits) if bits else 0.0)
+
+    @torch.no_grad()
+    def learn(self, level, residual, idx, on):
+        r, i = residual[on], idx[on]
+        counts = torch.bincount(i, minlength=ENTRIES).to(r.dtype)
+        self.counts[level].mul_(DECAY).add_(counts, alpha=1 - DECAY)
+        self.sums[level].mul_(DECAY).index_add_(0, i, r, alpha=1 - DECAY)
+        self.books[level] = self.sums[level] / self.counts[level].clamp_min(1e-6).unsqueeze(1)
+        dead = (self.counts[level] < DEAD_BELOW)
+        dead[0] = False
+        where = dead.nonzero()[:, 0]
+        if len(where) and len(r):
+            fresh = r[torch.randint(len(r), (len(where),))]
+            self.books[level, where] = fresh
+            self.counts[level, where] = 0.3
+            self.sums[level, where] = fresh * 0.3
+        self.books[level, 0] = 0
+        p = self.counts[level] / self.counts[level].sum()
+        return float(-(p * torch.log2(p.clamp_min(1e-12))).sum())
+
+    @torch.no_grad()
+    def encode(self, z, levels):
+        b, t, d = z.shape
+        residual, out = z.reshape(-1, d), []
+        for level in range(levels):
+            idx = nearest(residual, self.books[level])
+            residual = residual - self.books[level][idx]
+            out.append(idx)
+        return torch.stack(out, 1).reshape(b, t, levels)
+
+    @torch.no_grad()
+    def decode(self, codes):
+        z = 0
+        for level in range(codes.shape[-1]):
+            z = z + self.books[level][codes[..., level]]
+        return z

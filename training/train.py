@@ -1,0 +1,186 @@
+"""Train the speech codec: `python -m training.train --data DIR --cache DIR --out DIR --hours H`.
+
+Resumes from OUT/last.pt when it is there. The learning rate follows a cosine over the wall time given, so that a run
+always ends annealed, however fast the machine is.
+"""
+
+import argparse
+import json
+import math
+import time
+from pathlib import Path
+
+import torch
+
+from . import data as datasets
+from .losses import Losses, mdct_loss
+from .model import COMPAND_SCALE, FRAME, HOP, LEVELS, Codec, Shape, compand, hold_lost, principal_components
+from .quantizer import DECAY
+
+# Levels an item is trained with: the ladder's rungs mostly, any prefix sometimes.
+RUNGS, RUNG_SHARE = (3, 6, 12, 18), (0.18, 0.22, 0.35, 0.10)
+KMEANS_AT_STEP = 60
+WARM_STEPS = 100
+COMMITMENT = 0.25
+LOSS_WEIGHTS = {"mel": 1.0, "cplx": 2.0, "snr": 0.3, "mdct": 1.5}
+
+
+def draw_levels(batch, generator):
+    choice = torch.rand(batch, generator=generator)
+    levels = torch.randint(1, LEVELS + 1, (batch,), generator=generator)
+    edge = 0.0
+    for rung, share in zip(RUNGS, RUNG_SHARE):
+        levels[(choice >= edge) & (choice < edge + share)] = rung
+        edge += share
+    return levels
+
+
+def draw_lost(batch, frames, generator):
+    """Bursts of lost frames (two on average) in a quarter of the items: [B, T, 1] of 0/1."""
+    lost = torch.zeros(batch, frames, 1)
+    for i in range(batch):
+        if torch.rand((), generator=generator) < 0.25:
+            at = 0
+            while at < frames:
+                at += int(torch.randint(4, 24, (), generator=generator))
+                run = 1 + int(torch.rand((), generator=generator) < 0.5) + int(torch.rand((), generator=generator) < 0.3)
+                lost[i, at: at + run] = 1
+                at += run
+    lost[:, 0] = 0
+    return lost
+
+
+def terms(model, losses, x, levels, lost, quantise, update):
+    mdct, mdst = model.analysis(x)
+    z = model.encoder(mdct, mdst)
+    commit, bits = z.new_zeros(()), 0.0
+    if quantise:
+        z, commit, bits = model.quantizer(z, levels, update)
+    if lost is not None and lost.any():
+        z = hold_lost(z, lost)
+    else:
+        lost = None
+    produced, y = model.render(z, lost)
+    # The output comes one hop late.
+    out = losses(y[:, HOP:], x[:, :-HOP])
+    out["mdct"] = mdct_loss(produced, compand(mdct))
+    out["commit"] = commit
+    return out, bits, y
+
+
+def weigh(out):
+    return sum(LOSS_WEIGHTS[k] * out[k] for k in LOSS_WEIGHTS) + COMMITMENT * out["commit"]
+
+
+@torch.no_grad()
+def held_back(model, losses, clips):
+    model.eval()
+    result = {}
+    for levels in RUNGS:
+        out, _, y = terms(model, losses, clips, torch.full((len(clips),), levels), None, True, False)
+        result[str(levels)] = {k: round(float(v), 4) for k, v in out.items()}
+        result[str(levels)]["total"] = round(float(weigh(out)), 4)
+    model.train()
+    return result
+
+
+def main():
+    p = argparse.ArgumentParser(description=__doc__)
+    p.add_argument("--data", required=True)
+    p.add_argument("--cache", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--hours", type=float, default=1.0, help="wall time of the whole schedule")
+    p.add_argument("--batch", type=int, default=8)
+    p.add_argument("--seconds", type=float, default=1.0)
+    p.add_argument("--lr", type=float, default=1.5e-3)
+    p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--seed", type=int, default=1)
+    a = p.parse_args()
+    torch.set_num_threads(a.threads)
+    torch.manual_seed(a.seed)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    out_dir = Path(a.out)
+    out_dir.mkdir(parents=True, exist_ok=True)
+    samples, rows = datasets.prepare(a.data, a.cache)
+    speech = datasets.Speech(samples, rows, a.seed)
+    length = int(a.seconds * datasets.RATE) // FRAME * FRAME
+    clips = torch.from_numpy(speech.held_clips(16, 2 * datasets.RATE // FRAME * FRAME)).to(device)
+    generator = torch.Generator().manual_seed(a.seed)
+
+    state = torch.load(out_dir / "last.pt", map_location="cpu", weights_only=False) if (out_dir / "last.pt").exists() else None
+    if state:
+        model = Codec(Shape(**state["shape"]))
+        model.load_state_dict(state["model"])
+        step, spent, best = state["step"], state["spent"], state["best"]
+    else:
+        pca, kept = principal_components(torch.from_numpy(speech.batch(160, length)))
+        print(f"PCA keeps {100 * kept:.1f} % of the companded energy", flush=True)
+        model, step, spent, best = Codec(Shape(), pca), 0, 0.0, math.inf
+    model.to(device)
+    losses = Losses().to(device)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=a.lr, betas=(0.8, 0.99), weight_decay=1e-3)
+    if state:
+        optimiser.load_state_dict(state["optimiser"])
+    print(f"{sum(q.numel() for q in model.encoder.parameters()) / 1e6:.2f} M encoder, "
+          f"{sum(q.numel() for q in model.decoder.parameters()) / 1e6:.2f} M decoder, device {device}", flush=True)
+
+    begin, last_report, running = time.monotonic() - spent, time.monotonic(), {}
+    log = open(out_dir / "log.jsonl", "a")
+    recent, next_save = [], spent + 120
+    while True:
+        spent = time.monotonic() - begin
+        done = spent / (a.hours * 3600)
+        if done >= 1:
+            break
+        rate = a.lr * min(1.0, (step + 1) / WARM_STEPS) * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
+        for group in optimiser.param_groups:
+            group["lr"] = rate
+        x = torch.from_numpy(speech.batch(a.batch, length)).to(device)
+        quantise = step >= KMEANS_AT_STEP
+        if not quantise:
+            with torch.no_grad():
+                recent.append(model.latent(x))
+        if step == KMEANS_AT_STEP and not state:
+            model.quantizer.init_kmeans(torch.cat(recent[-50:]))
+            recent.clear()
+        levels = draw_levels(a.batch, generator).to(device)
+        lost = draw_lost(a.batch, length // FRAME, generator).to(device) if quantise else None
+        out, bits, _ = terms(model, losses, x, levels, lost, quantise, quantise)
+        loss = weigh(out)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(model.parameters(), 2.0)
+        if torch.isfinite(norm):
+            optimiser.step()
+        step += 1
+        for k, v in out.items():
+            running[k] = 0.98 * running.get(k, float(v)) + 0.02 * float(v)
+        if time.monotonic() - last_report > 20:
+            last_report = time.monotonic()
+            print(f"{100 * done:5.1f} % step {step} lr {rate:.1e} norm {float(norm):.2f} bits {bits:.2f} " +
+                  " ".join(f"{k} {v:.3f}" for k, v in running.items()), flush=True)
+        if spent >= next_save:
+            next_save = spent + 180
+            best = save(model, optimiser, losses, clips, step, spent, best, out_dir, log)
+    save(model, optimiser, losses, clips, step, spent, best, out_dir, log)
+
+
+def save(model, optimiser, losses, clips, step, spent, best, out_dir, log):
+    held = held_back(model, losses, clips)
+    total = sum(held[str(r)]["total"] for r in RUNGS) / len(RUNGS)
+    log.write(json.dumps({"step": step, "spent_s": round(spent), "held_back": held}) + "\n")
+    log.flush()
+    print(f"      held back, step {step}: " + ", ".join(
+        f"{r * 0.5:g} kbps mel {held[str(r)]['mel']:.3f} snr {-10 * held[str(r)]['snr']:.1f} dB" for r in RUNGS), flush=True)
+    better = total < best
+    state = {"shape": model.shape.as_dict(), "model": model.state_dict(), "optimiser": optimiser.state_dict(),
+             "step": step, "spent": spent, "best": min(best, total), "held_back": held}
+    torch.save(state, out_dir / "partial.pt")
+    (out_dir / "partial.pt").replace(out_dir / "last.pt")
+    if better:
+        torch.save({k: v for k, v in state.items() if k != "optimiser"}, out_dir / "best.pt")
+    return min(best, total)
+
+
+if __name__ == "__main__":
+    main()
