@@ -1,0 +1,255 @@
+//! The fallback state machine of one leg: `Active → Degraded → Bypass → Probation → Active`.
+
+use std::time::{Duration, Instant};
+
+use auralink_types::Reason;
+
+/// This many bad frames in a row end in bypass.
+const BAD_FRAMES: u32 = 3;
+/// So does trouble that lasts this long, however few frames came by.
+const TROUBLE_MAX: Duration = Duration::from_millis(200);
+/// Quality under the floor is trouble only when it lasts this long.
+const QUALITY_GRACE: Duration = Duration::from_millis(500);
+/// First stay in bypass; doubles with every relapse.
+const BYPASS_FIRST: Duration = Duration::from_secs(10);
+/// Longest stay in bypass.
+const BYPASS_MAX: Duration = Duration::from_secs(300);
+/// A frame stream on trial has to be clean for this long.
+const PROBATION: Duration = Duration::from_secs(1);
+/// After this long without trouble the next stay starts from [`BYPASS_FIRST`] again.
+const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
+
+/// Where a leg stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Coded frames go out.
+    Active,
+    /// The last frames were bad; their originals went out.
+    Degraded,
+    /// Originals go out, the core is left alone.
+    Bypass,
+    /// Originals go out, the core codes on trial.
+    Probation,
+}
+
+/// One leg's state.
+#[derive(Clone, Debug)]
+pub struct Fallback {
+    phase: Phase,
+    since: Instant,
+    bad: u32,
+    trouble_since: Option<Instant>,
+    low_quality_since: Option<Instant>,
+    stay: Duration,
+    last_reason: Option<Reason>,
+}
+
+impl Fallback {
+    /// Starts in [`Phase::Active`].
+    pub fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Active,
+            since: now,
+            bad: 0,
+            trouble_since: None,
+            low_quality_since: None,
+            stay: BYPASS_FIRST,
+            last_reason: None,
+        }
+    }
+
+    /// Where the leg stands.
+    pub fn phase(&self) -> Phase {
+        self.phase
+    }
+
+    /// Whether coded frames may go out.
+    pub fn may_send_coded(&self) -> bool {
+        matches!(self.phase, Phase::Active | Phase::Degraded)
+    }
+
+    /// Whether the core should be fed for this leg.
+    pub fn wants_core(&self) -> bool {
+        self.phase != Phase::Bypass
+    }
+
+    /// Why the leg fell back last, while it has not recovered.
+    pub fn reason(&self) -> Option<Reason> {
+        if self.phase == Phase::Active {
+            None
+        } else {
+            self.last_reason
+        }
+    }
+
+    /// A coded frame came in time.
+    pub fn handle_good(&mut self, now: Instant) {
+        self.bad = 0;
+        self.trouble_since = None;
+        if self.phase == Phase::Degraded {
+            self.enter(now, Phase::Active);
+        }
+    }
+
+    /// A frame was late or failed. `true` when the leg goes to bypass because of it.
+    pub fn handle_bad(&mut self, now: Instant, reason: Reason) -> bool {
+        self.last_reason = Some(reason);
+        self.bad += 1;
+        let since = *self.trouble_since.get_or_insert(now);
+        match self.phase {
+            Phase::Bypass => false,
+            Phase::Probation => self.bypass(now, reason),
+            Phase::Active | Phase::Degraded => {
+                if self.bad >= BAD_FRAMES || now.duration_since(since) >= TROUBLE_MAX {
+                    self.bypass(now, reason)
+                } else {
+                    if self.phase == Phase::Active {
+                        self.enter(now, Phase::Degraded);
+                    }
+                    false
+                }
+            }
+        }
+    }
+
+    /// The core is gone: no counting. `true` when that is news.
+    pub fn handle_dead(&mut self, now: Instant, reason: Reason) -> bool {
+        self.last_reason = Some(reason);
+        self.phase != Phase::Bypass && self.bypass(now, reason)
+    }
+
+    /// The measured quality stands above or below the floor. `true` when the leg goes to bypass because of it.
+    pub fn handle_quality(&mut self, now: Instant, holds_floor: bool) -> bool {
+        if holds_floor || self.phase == Phase::Bypass {
+            self.low_quality_since = None;
+            return false;
+        }
+        let since = *self.low_quality_since.get_or_insert(now);
+        now.duration_since(since) >= QUALITY_GRACE && self.bypass(now, Reason::Quality)
+    }
+
+    /// Time passes. `true` when the leg has just recovered.
+    pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        let here = now.saturating_duration_since(self.since);
+        match self.phase {
+            Phase::Bypass if here >= self.stay => {
+                self.bad = 0;
+                self.trouble_since = None;
+                self.enter(now, Phase::Probation);
+                false
+            }
+            Phase::Probation if here >= PROBATION => {
+                self.enter(now, Phase::Active);
+                true
+            }
+            Phase::Active if here >= FORGIVEN_AFTER => {
+                self.stay = BYPASS_FIRST;
+                false
+            }
+            _ => false,
+        }
+    }
+
+    /// When [`Self::handle_timeout`] has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        match self.phase {
+            Phase::Bypass => Some(self.since + self.stay),
+            Phase::Probation => Some(self.since + PROBATION),
+            Phase::Active | Phase::Degraded => None,
+        }
+    }
+
+    fn bypass(&mut self, now: Instant, reason: Reason) -> bool {
+        // A relapse on trial or soon after doubles the stay.
+        if self.phase == Phase::Probation
+            || (self.stay > BYPASS_FIRST && now.saturating_duration_since(self.since) < FORGIVEN_AFTER)
+        {
+            self.stay = (self.stay * 2).min(BYPASS_MAX);
+        }
+        self.last_reason = Some(reason);
+        self.low_quality_since = None;
+        self.enter(now, Phase::Bypass);
+        true
+    }
+
+    fn enter(&mut self, now: Instant, phase: Phase) {
+        self.phase = phase;
+        self.since = now;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(start: Instant, ms: u64) -> Instant {
+        start + Duration::from_millis(ms)
+    }
+
+    #[test]
+    fn three_late_frames_end_in_bypass_and_one_does_not() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        assert!(!leg.handle_bad(at(start, 0), Reason::Late));
+        assert_eq!(leg.phase(), Phase::Degraded);
+        leg.handle_good(at(start, 20));
+        assert_eq!(leg.phase(), Phase::Active);
+        assert!(!leg.handle_bad(at(start, 40), Reason::Late));
+        assert!(!leg.handle_bad(at(start, 60), Reason::Late));
+        assert!(leg.handle_bad(at(start, 80), Reason::Late));
+        assert_eq!((leg.phase(), leg.reason()), (Phase::Bypass, Some(Reason::Late)));
+    }
+
+    #[test]
+    fn long_frames_fall_back_within_two_hundred_milliseconds_as_well() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        assert!(!leg.handle_bad(start, Reason::Late));
+        assert!(leg.handle_bad(at(start, 200), Reason::Late));
+    }
+
+    #[test]
+    fn a_dead_core_means_bypass_at_once_and_a_clean_trial_leads_back() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        assert!(leg.handle_dead(start, Reason::CoreUnreachable));
+        assert!(!leg.handle_timeout(at(start, 9_999)));
+        assert_eq!(leg.phase(), Phase::Bypass);
+        assert!(!leg.handle_timeout(at(start, 10_000)));
+        assert_eq!(leg.phase(), Phase::Probation);
+        assert!(!leg.may_send_coded() && leg.wants_core());
+        assert!(leg.handle_timeout(at(start, 11_000)));
+        assert_eq!(leg.phase(), Phase::Active);
+    }
+
+    #[test]
+    fn a_relapse_on_trial_doubles_the_stay_up_to_five_minutes() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        leg.handle_dead(start, Reason::CoreUnreachable);
+        let mut now = start;
+        let mut stays = Vec::new();
+        for _ in 0..8 {
+            let until = leg.poll_timeout().unwrap();
+            stays.push(until.duration_since(now).as_secs());
+            now = until;
+            leg.handle_timeout(now);
+            assert!(
+                leg.handle_bad(now, Reason::Late),
+                "one bad frame on trial is enough"
+            );
+        }
+        assert_eq!(stays, [10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    #[test]
+    fn quality_under_the_floor_counts_only_when_it_lasts() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        assert!(!leg.handle_quality(start, false));
+        assert!(!leg.handle_quality(at(start, 400), true));
+        assert!(!leg.handle_quality(at(start, 600), false));
+        assert!(leg.handle_quality(at(start, 1_100), false));
+        assert_eq!(leg.reason(), Some(Reason::Quality));
+    }
+}
