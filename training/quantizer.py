@@ -10,6 +10,8 @@ from torch import nn
 from .model import ENTRIES, LATENT, LEVELS
 
 DECAY = 0.98
+# Candidates the encoder keeps from level to level; training itself takes the nearest entry, which is much cheaper.
+BEAM = 8
 # An entry used less than this many times per update (moving average) is restarted on a live residual.
 DEAD_BELOW = 0.02
 
@@ -92,14 +94,20 @@ class ResidualQuantizer(nn.Module):
         return float(-(p * torch.log2(p.clamp_min(1e-12))).sum())
 
     @torch.no_grad()
-    def encode(self, z, levels):
+    def encode(self, z, levels, beam=BEAM):
+        """Beam search through the levels, as the Rust encoder does it: [B, T, D] -> [B, T, levels]."""
         b, t, d = z.shape
-        residual, out = z.reshape(-1, d), []
+        n = b * t
+        residual, codes = z.reshape(n, 1, d), z.new_zeros(n, 1, 0, dtype=torch.long)
         for level in range(levels):
-            idx = nearest(residual, self.books[level])
-            residual = residual - self.books[level][idx]
-            out.append(idx)
-        return torch.stack(out, 1).reshape(b, t, levels)
+            book = self.books[level]
+            cost = 0.5 * residual.square().sum(-1, keepdim=True) + 0.5 * book.square().sum(1) - residual @ book.t()
+            best = cost.reshape(n, -1).topk(beam, largest=False).indices
+            parent, code = best // ENTRIES, best % ENTRIES
+            residual = torch.gather(residual, 1, parent[..., None].expand(-1, -1, d)) - book[code]
+            codes = torch.cat([torch.gather(codes, 1, parent[..., None].expand(-1, -1, level)), code[..., None]], 2)
+        first = residual.square().sum(-1).argmin(1)
+        return codes[torch.arange(n), first].reshape(b, t, levels)
 
     @torch.no_grad()
     def decode(self, codes):
