@@ -1,0 +1,64 @@
+//! The demo and the benchmarks. Each starts the real server as a child process and places real calls with the
+//! native client; what it prints it also writes as JSON on request.
+//!
+//! ```text
+//! ./x demo --seconds 20 --json demo.json
+//! ./x bench forward --json forward.json
+//! ```
+#![forbid(unsafe_code)]
+
+mod access;
+mod call;
+mod demo;
+mod forward;
+mod gaps;
+mod outcome;
+mod plan;
+mod plot;
+mod report;
+mod rest;
+mod score;
+mod server;
+mod speech;
+mod stall;
+mod table;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Parser)]
+#[command(
+    name = "auralink-bench",
+    about = "The demo and the benchmarks of AuraLink",
+    version
+)]
+struct Cli {
+    #[command(subcommand)]
+    which: Which,
+}
+
+#[derive(Subcommand)]
+enum Which {
+    /// Two people talk: without AIC, in every mode, and while the AI worker is killed. Ends with 0 only if AIC
+    /// caused no audible gap.
+    Demo(demo::DemoOptions),
+    /// What the server adds to the way of a packet that it only forwards.
+    Forward(forward::ForwardOptions),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let done = match Cli::parse().which {
+        Which::Demo(options) => demo::run(options).await,
+        Which::Forward(options) => forward::run(options).await,
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(problem) => {
+            eprintln!("auralink-bench: {problem:#}");
+            ExitCode::from(2)
+        }
+    }
+}
