@@ -1,1 +1,39 @@
-//! The WebRTC media server: signalling, rooms, legs and the AIC tap.
+//! The WebRTC media server: LiveKit signalling, rooms, and the forwarding of media and data.
+//!
+//! Owns the UDP socket, peer connections, signalling sockets and who gets which packet. Must never know the store,
+//! REST or models: AI is seen through the tap alone. All state is in one sans-IO core; the driver
+//! feeds it datagrams, commands and time.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), auralink_media::StartError> {
+//! use std::sync::Arc;
+//! use auralink_media::{MediaConfig, MediaServer};
+//! use auralink_token::KeyRing;
+//!
+//! let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
+//! let server = MediaServer::start(MediaConfig::loopback(keys)).await?;
+//! let _routes: axum::Router = server.router();
+//! # Ok(()) }
+//! ```
+#![forbid(unsafe_code)]
+
+mod command;
+mod config;
+mod core;
+mod data;
+mod driver;
+mod line;
+mod metrics;
+mod participant;
+mod room;
+mod sdp;
+mod sequence;
+mod server;
+mod session;
+mod signal;
+mod track;
+mod video;
+
+pub use config::MediaConfig;
+pub use metrics::{Counters, Stats};
+pub use server::{MediaServer, StartError};

@@ -1,0 +1,48 @@
+//! A development server: key `devkey`, secret `secret`.
+//!
+//! `cargo run -p auralink-media --example serve -- [HTTP address] [UDP address]`, by default
+//! `127.0.0.1:7880 127.0.0.1:7882`. Clients connect to `ws://127.0.0.1:7880`. Port 0 lets the system choose; the first
+//! line printed is `listening http://… udp=…`.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use auralink_media::{MediaConfig, MediaServer};
+use auralink_token::KeyRing;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    tracing_subscriber::fmt()
+        .with_env_filter(tracing_subscriber::EnvFilter::from_default_env())
+        .init();
+    let mut arguments = std::env::args().skip(1);
+    let http: SocketAddr = arguments.next().unwrap_or("127.0.0.1:7880".into()).parse()?;
+    let udp: SocketAddr = arguments.next().unwrap_or("127.0.0.1:7882".into()).parse()?;
+    let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
+    let server = MediaServer::start(MediaConfig {
+        udp,
+        advertised: Vec::new(),
+        keys,
+    })
+    .await?;
+    let listener = tokio::net::TcpListener::bind(http).await?;
+    println!(
+        "listening http://{} udp={}",
+        listener.local_addr()?,
+        server.local_udp_addr()
+    );
+    let routes = server.router().route("/", axum::routing::get(|| async { "OK" }));
+    let ended = async move {
+        // Without signals the server runs until it is killed.
+        let _ = tokio::signal::ctrl_c().await;
+        if let Some(stats) = server.stats().await {
+            println!("{stats:#?}");
+        }
+        server.shutdown(Duration::from_secs(2)).await;
+    };
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(ended)
+        .await?;
+    Ok(())
+}

@@ -1,0 +1,60 @@
+//! What signalling asks of the media task.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use auralink_types::{RoomName, UserKey};
+use livekit_protocol as proto;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::metrics::Stats;
+use crate::participant::{Grants, SocketId};
+
+/// A participant whose token was good.
+#[derive(Debug)]
+pub struct Admission {
+    /// Tenant and identity.
+    pub user: UserKey,
+    /// The room.
+    pub room: RoomName,
+    /// Shown name.
+    pub name: String,
+    /// Application's own text.
+    pub metadata: String,
+    /// Application's own pairs.
+    pub attributes: BTreeMap<String, String>,
+    /// What he may do.
+    pub grants: Grants,
+    /// Where the client called from.
+    pub address: Option<SocketAddr>,
+}
+
+/// A join in full.
+#[derive(Debug)]
+pub struct Join {
+    /// Who.
+    pub admission: Admission,
+    /// What the client said.
+    pub request: proto::JoinRequest,
+    /// Its socket.
+    pub socket: SocketId,
+    /// The socket's queue.
+    pub queue: mpsc::Sender<proto::SignalResponse>,
+    /// Milliseconds since the Unix epoch.
+    pub now_ms: i64,
+}
+
+/// One message to the media task.
+#[derive(Debug)]
+pub enum Command {
+    /// Somebody joins or comes back.
+    Join(Box<Join>),
+    /// A message on a socket, with the wall clock in milliseconds.
+    Request(SocketId, Box<proto::signal_request::Message>, i64),
+    /// A socket is gone.
+    Closed(SocketId),
+    /// Say goodbye to everybody.
+    Goodbye(oneshot::Sender<()>),
+    /// Figures, please.
+    Stats(oneshot::Sender<Stats>),
+}

@@ -1,0 +1,495 @@
+//! The straight line of a packet: session, track, legs; and of a data packet.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use auralink_types::UserKey;
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use str0m::channel::ChannelId;
+use str0m::format::{Codec, PayloadParams};
+use str0m::media::Mid;
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+
+use super::Core;
+use crate::data::{self, Channel};
+use crate::line::Leg;
+use crate::participant::{Participant, Pid};
+use crate::sequence::SequenceMap;
+use crate::session::SessionEvent;
+use crate::track::LegTo;
+use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
+
+/// Lossy data is dropped for a receiver with more than this in his buffer.
+const LOSSY_BUFFER: usize = 32 << 10;
+
+/// Most bytes of reliable data that wait for one receiver; beyond it he is sent to reconnect.
+const RELIABLE_BACKLOG: usize = 4 << 20;
+
+impl Core {
+    pub(super) fn handle_event(&mut self, now: Instant, pid: Pid, event: SessionEvent) {
+        match event {
+            SessionEvent::Packet(packet) => self.forward(now, pid, &packet),
+            SessionEvent::Connected => self.connected(pid),
+            SessionEvent::Lost => self.lost(now, pid),
+            SessionEvent::Closed => {
+                // Without signalling nobody comes back to a closed connection; with it the client decides.
+                let away = self.people.get(&pid).is_some_and(|p| p.socket.is_none());
+                let action = (!away).then_some(proto::leave_request::Action::Reconnect);
+                self.remove(now, pid, DisconnectReason::MediaFailure, action);
+            }
+            SessionEvent::ChannelOpen(id, label) => {
+                if let (Some(kind), Some(participant)) =
+                    (Channel::from_label(&label), self.people.get_mut(&pid))
+                {
+                    participant.channels.insert(kind, id);
+                    self.flush_backlog(now, pid);
+                }
+            }
+            SessionEvent::ChannelClosed(id) => {
+                if let Some(participant) = self.people.get_mut(&pid) {
+                    participant.channels.retain(|_, known| *known != id);
+                }
+            }
+            SessionEvent::ChannelDrained => self.flush_backlog(now, pid),
+            SessionEvent::Data(id, bytes) => self.forward_data(now, pid, id, &bytes),
+            SessionEvent::Keyframe(mid) => self.keyframe_wanted(now, pid, mid),
+            SessionEvent::Network { .. } => {}
+        }
+    }
+
+    fn connected(&mut self, pid: Pid) {
+        let Some(participant) = self.people.get_mut(&pid) else {
+            return;
+        };
+        if participant.socket.is_some() {
+            participant.deadline = None;
+        }
+        if participant.state != proto::participant_info::State::Active {
+            participant.state = proto::participant_info::State::Active;
+            self.announce(pid);
+        }
+    }
+
+    fn lost(&mut self, now: Instant, pid: Pid) {
+        if let Some(participant) = self.people.get_mut(&pid) {
+            participant
+                .deadline
+                .get_or_insert(now + super::tick::LOST_TRANSPORT);
+        }
+    }
+
+    fn forward(&mut self, now: Instant, pid: Pid, packet: &RtpPacket) {
+        self.counters.packets_in += 1;
+        let Some(publisher) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let Some(mid) = packet
+            .header
+            .ext_vals
+            .mid
+            .or_else(|| publisher.session.mid_of(packet.header.ssrc))
+        else {
+            self.counters.unfit += 1;
+            return;
+        };
+        let Some((params, red)) = publisher.session.format_of(packet.header.payload_type) else {
+            self.counters.unfit += 1;
+            return;
+        };
+        let params = *params;
+        let rid = publisher
+            .session
+            .rid_of(packet.header.ssrc)
+            .map(|rid| rid.to_string());
+        let Some(track) = publisher.track_on(mid) else {
+            return;
+        };
+        if packet.payload.is_empty() {
+            self.counters.empty += 1;
+        }
+        let layer = match &rid {
+            Some(rid) => track
+                .layers
+                .iter()
+                .position(|l| l.rid.as_deref() == Some(rid.as_str()))
+                .unwrap_or(0),
+            None => 0,
+        };
+        if !packet.payload.is_empty() {
+            if let Some(layer) = track.layers.get_mut(layer) {
+                layer.seen = Some(now);
+            }
+            if !track.seen {
+                track.seen = true;
+                self.announce(pid);
+                self.publish_if_live(now, pid);
+            }
+        }
+        if params.spec().codec.is_audio() {
+            self.forward_audio(now, pid, mid, &params, red, packet);
+        } else {
+            self.forward_video(now, pid, mid, &params, layer, packet);
+        }
+    }
+
+    fn forward_audio(
+        &mut self,
+        now: Instant,
+        pid: Pid,
+        mid: Mid,
+        params: &PayloadParams,
+        red: bool,
+        packet: &RtpPacket,
+    ) {
+        let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) else {
+            return;
+        };
+        let source = *packet.seq_no;
+        // Half the range below the first packet is left for ones that overtook it.
+        let map = track
+            .sequence
+            .get_or_insert_with(|| SequenceMap::new(source, 1 << 32));
+        if packet.payload.is_empty() {
+            return map.drop(source);
+        }
+        let Some(seq) = map.map(source) else {
+            self.counters.unfit += 1;
+            return;
+        };
+        let bare = track.steering.active;
+        let legs = std::mem::take(&mut track.legs);
+        for leg in &legs {
+            let extensions = ExtensionValues {
+                audio_level: packet.header.ext_vals.audio_level.filter(|_| !bare),
+                voice_activity: packet.header.ext_vals.voice_activity.filter(|_| !bare),
+                ..Default::default()
+            };
+            self.send_audio(now, *leg, params, red, seq, packet, extensions);
+        }
+        self.return_legs(pid, mid, legs);
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn send_audio(
+        &mut self,
+        now: Instant,
+        leg: LegTo,
+        params: &PayloadParams,
+        red: bool,
+        seq: u64,
+        packet: &RtpPacket,
+        extensions: ExtensionValues,
+    ) {
+        let Some(subscriber) = self.people.get_mut(&leg.pid) else {
+            return;
+        };
+        if !wants(subscriber, leg.mid) {
+            return;
+        }
+        let (pt, payload) = match subscriber.session.payload_type(leg.mid, params, red) {
+            Some(pt) => (pt, packet.payload.clone()),
+            // A receiver without RED gets what RED wraps.
+            None if red => {
+                let opus = subscriber.session.payload_type(leg.mid, params, false);
+                match (opus, red_primary(&packet.payload)) {
+                    (Some(pt), Some(primary)) => (pt, primary),
+                    _ => return self.counters.unfit += 1,
+                }
+            }
+            None => return self.counters.unfit += 1,
+        };
+        let Some(line) = subscriber.line_mut(leg.mid) else {
+            return;
+        };
+        let Some((out, timestamp)) = line.outgoing.audio(now, seq, packet.header.timestamp) else {
+            self.counters.unfit += 1;
+            return;
+        };
+        let write = RtpWrite::new(pt, out.into(), timestamp, packet.timestamp, payload)
+            .marker(packet.header.marker)
+            .ext_vals(extensions);
+        self.write(now, leg, write);
+    }
+
+    fn forward_video(
+        &mut self,
+        now: Instant,
+        pid: Pid,
+        mid: Mid,
+        params: &PayloadParams,
+        layer: usize,
+        packet: &RtpPacket,
+    ) {
+        let format = match params.spec().codec {
+            Codec::Vp8 => VideoFormat::Vp8,
+            Codec::H264 => VideoFormat::H264,
+            _ => VideoFormat::Opaque,
+        };
+        let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) else {
+            return;
+        };
+        let targets = [0, 1, 2].map(|ceiling| choose(&track.layers, ceiling, now));
+        let legs = std::mem::take(&mut track.legs);
+        let incoming = Incoming {
+            layer,
+            seq: *packet.seq_no,
+            timestamp: packet.header.timestamp,
+            payload: &packet.payload,
+        };
+        let mut keyframes: u64 = 0;
+        for leg in &legs {
+            let Some(subscriber) = self.people.get_mut(&leg.pid) else {
+                continue;
+            };
+            let ceiling = subscription_of(subscriber, leg.mid).map(|s| s.ceiling.min(2));
+            let Some(ceiling) = ceiling.filter(|_| wants(subscriber, leg.mid)) else {
+                continue;
+            };
+            let pt = subscriber.session.payload_type(leg.mid, params, false);
+            let target = targets[ceiling];
+            let Some(line) = subscriber.line_mut(leg.mid) else {
+                continue;
+            };
+            if !matches!(line.outgoing.leg, Leg::Video(_)) {
+                let fresh = VideoLeg::new(format, line.outgoing.next_seq, line.outgoing.last);
+                line.outgoing.leg = Leg::Video(Box::new(fresh));
+            }
+            let Leg::Video(video) = &mut line.outgoing.leg else {
+                continue;
+            };
+            let rewritten = video.handle(now, target, incoming);
+            if let Some(target) = target
+                && video.current() != Some(target)
+            {
+                keyframes |= 1 << target;
+            }
+            let Some(rewritten) = rewritten else { continue };
+            let Some(pt) = pt else {
+                self.counters.unfit += 1;
+                continue;
+            };
+            let extensions = ExtensionValues {
+                video_orientation: packet.header.ext_vals.video_orientation,
+                ..Default::default()
+            };
+            let mut write = RtpWrite::new(
+                pt,
+                rewritten.seq.into(),
+                rewritten.timestamp,
+                packet.timestamp,
+                packet.payload.clone(),
+            )
+            .marker(packet.header.marker)
+            .nackable(true)
+            .ext_vals(extensions);
+            if let Some(patch) = rewritten.patch {
+                write = write.vp8_patch(patch);
+            }
+            self.write(now, *leg, write);
+        }
+        self.return_legs(pid, mid, legs);
+        for layer in (0..64).filter(|layer| keyframes & 1 << layer != 0) {
+            self.request_keyframe(now, pid, mid, layer);
+        }
+    }
+
+    fn write(&mut self, now: Instant, leg: LegTo, packet: RtpWrite) {
+        let Some(subscriber) = self.people.get_mut(&leg.pid) else {
+            return;
+        };
+        match subscriber.session.send(now, leg.mid, packet) {
+            Ok(()) => {
+                self.counters.packets_out += 1;
+                self.drain(now, leg.pid);
+            }
+            Err(error) => self.fail(now, leg.pid, &error),
+        }
+    }
+
+    /// The legs were taken out for the walk; ones that a failure removed meanwhile stay away.
+    fn return_legs(&mut self, pid: Pid, mid: Mid, mut legs: Vec<LegTo>) {
+        legs.retain(|leg| self.people.contains_key(&leg.pid));
+        if let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) {
+            track.legs = legs;
+        }
+    }
+
+    /// A subscriber lost too much: the publisher of the layer he gets must start afresh.
+    fn keyframe_wanted(&mut self, now: Instant, pid: Pid, mid: Mid) {
+        let Some(subscriber) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let publisher = subscription_of(subscriber, mid).map(|s| s.publisher);
+        let layer = match subscriber.line_mut(mid).map(|line| &line.outgoing.leg) {
+            Some(Leg::Video(leg)) => leg.current().unwrap_or(0),
+            _ => 0,
+        };
+        let Some(publisher) = publisher else { return };
+        let leg = LegTo { pid, mid };
+        let on = self
+            .people
+            .get(&publisher)
+            .and_then(|p| p.tracks.iter().find(|t| t.legs.contains(&leg)))
+            .and_then(|track| track.mid);
+        if let Some(on) = on {
+            self.request_keyframe(now, publisher, on, layer);
+        }
+    }
+
+    fn request_keyframe(&mut self, now: Instant, pid: Pid, mid: Mid, layer: usize) {
+        let Some(publisher) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let Some(layer) = publisher
+            .track_on(mid)
+            .and_then(|track| track.layers.get_mut(layer))
+        else {
+            return;
+        };
+        if layer
+            .asked
+            .is_some_and(|at| now.saturating_duration_since(at) < KEYFRAME_REQUEST_PAUSE)
+        {
+            return;
+        }
+        layer.asked = Some(now);
+        let rid = layer.rid.clone();
+        publisher.session.request_keyframe(mid, rid.as_deref());
+        self.counters.keyframe_requests += 1;
+        let advanced = publisher.session.advance(now);
+        if let Err(error) = advanced {
+            return self.fail(now, pid, &error);
+        }
+        self.drain(now, pid);
+    }
+
+    fn forward_data(&mut self, now: Instant, pid: Pid, id: ChannelId, bytes: &[u8]) {
+        let Some(sender) = self.people.get(&pid) else {
+            return;
+        };
+        let Some(channel) = sender
+            .channels
+            .iter()
+            .find(|(_, known)| **known == id)
+            .map(|(kind, _)| *kind)
+        else {
+            return;
+        };
+        if !sender.grants.publish_data {
+            self.counters.data_dropped += 1;
+            return;
+        }
+        let stamped = data::stamp(bytes, channel, sender.user.user.as_str(), sender.sid.as_str());
+        let packet = match stamped {
+            Ok(packet) => packet,
+            Err(error) => {
+                self.counters.data_dropped += 1;
+                tracing::debug!(participant = %sender.sid, %error, "data packet refused");
+                return;
+            }
+        };
+        let Some(room) = self.rooms.get(&sender.room) else {
+            return;
+        };
+        for other in room.participants.clone() {
+            let Some(receiver) = self.people.get(&other) else {
+                continue;
+            };
+            let UserKey { user, .. } = &receiver.user;
+            let meant =
+                packet.destinations.is_empty() || packet.destinations.iter().any(|d| d == user.as_str());
+            if other != pid && meant {
+                self.send_data(now, other, channel, &packet.bytes);
+            }
+        }
+    }
+
+    /// Sends a data packet to one participant; reliable ones wait when there is no room.
+    pub(super) fn send_data(&mut self, now: Instant, pid: Pid, channel: Channel, bytes: &[u8]) {
+        let Some(receiver) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let open = receiver.channels.get(&channel).copied();
+        if channel == Channel::Lossy {
+            match open {
+                Some(id) if receiver.session.buffered(id) < LOSSY_BUFFER => {
+                    // A full buffer is what lossy is for.
+                    let _ = receiver.session.write(id, bytes);
+                    self.counters.data_out += 1;
+                    self.drain(now, pid);
+                }
+                _ => self.counters.data_dropped += 1,
+            }
+            return;
+        }
+        let backlog = &mut receiver.backlog;
+        if backlog.bytes + bytes.len() > RELIABLE_BACKLOG {
+            tracing::warn!(participant = %receiver.sid, "reliable data backlog is full");
+            let action = Some(proto::leave_request::Action::Reconnect);
+            return self.remove(now, pid, DisconnectReason::StateMismatch, action);
+        }
+        backlog.bytes += bytes.len();
+        backlog.messages.push_back(bytes.to_vec());
+        self.flush_backlog(now, pid);
+    }
+
+    pub(super) fn flush_backlog(&mut self, now: Instant, pid: Pid) {
+        let Some(receiver) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let Some(id) = receiver.channels.get(&Channel::Reliable).copied() else {
+            return;
+        };
+        let mut wrote = false;
+        while let Some(message) = receiver.backlog.messages.front() {
+            if !matches!(receiver.session.write(id, message), Ok(true)) {
+                break;
+            }
+            receiver.backlog.bytes -= message.len();
+            receiver.backlog.messages.pop_front();
+            self.counters.data_out += 1;
+            wrote = true;
+        }
+        if wrote {
+            self.drain(now, pid);
+        }
+    }
+}
+
+fn subscription_of(subscriber: &Participant, mid: Mid) -> Option<&crate::participant::Subscription> {
+    subscriber.subscriptions.values().find(|s| s.mid == Some(mid))
+}
+
+fn wants(subscriber: &Participant, mid: Mid) -> bool {
+    subscriber.session.is_connected()
+        && subscription_of(subscriber, mid).is_some_and(|s| s.desired && !s.disabled)
+}
+
+/// What RED (RFC 2198) wraps: the last block.
+fn red_primary(payload: &[u8]) -> Option<Arc<[u8]>> {
+    let mut at = 0;
+    let mut redundant = 0usize;
+    while payload.get(at)? & 0x80 != 0 {
+        let header = payload.get(at..at + 4)?;
+        redundant += usize::from(u16::from_be_bytes([header[2] & 0x03, header[3]]));
+        at += 4;
+    }
+    let primary = payload.get(at + 1 + redundant..)?;
+    (!primary.is_empty()).then(|| primary.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::red_primary;
+
+    #[test]
+    fn the_last_block_of_red_is_what_it_wraps() {
+        let packet = [0xef, 0, 0, 2, 0x6f, 1, 2, 7, 8, 9];
+        assert_eq!(red_primary(&packet).as_deref(), Some(&[7, 8, 9][..]));
+        for length in 0..8 {
+            assert_eq!(red_primary(&packet[..length]), None);
+        }
+        assert_eq!(red_primary(&[0x6f, 5]).as_deref(), Some(&[5][..]));
+    }
+}

@@ -1,0 +1,78 @@
+//! The one task that owns the UDP socket and all sessions: sockets and clocks here, everything else in the core.
+
+use std::time::Instant;
+
+use tokio::net::UdpSocket;
+use tokio::sync::mpsc;
+
+use crate::command::Command;
+use crate::core::Core;
+
+/// Largest datagram; media stays below 1500.
+const DATAGRAM: usize = 2048;
+
+/// Datagrams taken in a row before commands and timers get their turn.
+const BATCH: usize = 64;
+
+/// Runs until every sender of commands is gone.
+pub(crate) async fn run(socket: UdpSocket, mut core: Core, mut commands: mpsc::Receiver<Command>) {
+    let mut buffer = vec![0u8; DATAGRAM];
+    loop {
+        let due = core.poll_timeout();
+        tokio::select! {
+            readable = socket.readable() => {
+                if readable.is_ok() {
+                    receive(&socket, &mut core, &mut buffer);
+                }
+            }
+            command = commands.recv() => match command {
+                Some(command) => {
+                    core.handle_command(Instant::now(), command);
+                    transmit(&socket, &mut core, None);
+                }
+                None => return,
+            },
+            () = tokio::time::sleep_until(due.into()) => {}
+        }
+        let now = Instant::now();
+        if now >= core.poll_timeout() {
+            core.handle_timeout(now);
+            transmit(&socket, &mut core, None);
+        }
+    }
+}
+
+fn receive(socket: &UdpSocket, core: &mut Core, buffer: &mut [u8]) {
+    for _ in 0..BATCH {
+        // An error is either "nothing more" or a port-unreachable of somebody who left.
+        let Ok((length, source)) = socket.try_recv_from(buffer) else {
+            return;
+        };
+        let received = Instant::now();
+        let datagram = &buffer[..length];
+        core.handle_datagram(received, source, datagram);
+        transmit(socket, core, is_media(datagram).then_some(received));
+    }
+}
+
+/// Sends what the core has to send; `received` is when the media came that caused it.
+fn transmit(socket: &UdpSocket, core: &mut Core, received: Option<Instant>) {
+    while let Some(transmit) = core.pop_transmit() {
+        let bytes: &[u8] = &transmit.contents;
+        match socket.try_send_to(bytes, transmit.destination) {
+            Ok(_) => core.counters.datagrams_out += 1,
+            // A full socket buffer loses datagrams as a full router does.
+            Err(_) => core.counters.unsent += 1,
+        }
+        if let Some(received) = received
+            && is_media(bytes)
+        {
+            core.delays.record(received.elapsed());
+        }
+    }
+}
+
+/// RTP as opposed to RTCP, DTLS and STUN (RFC 7983, RFC 5761).
+fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, second, ..] if !(192..=223).contains(second))
+}

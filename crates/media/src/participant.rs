@@ -1,0 +1,218 @@
+//! One participant: who he is, what he may do, his signalling socket and his peer connection.
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use auralink_types::{MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, TrackId, UserKey};
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+use str0m::channel::ChannelId;
+use str0m::media::Mid;
+use tokio::sync::mpsc;
+
+use crate::data::Channel;
+use crate::line::Line;
+use crate::session::Session;
+use crate::track::Track;
+
+/// Handle of a participant inside the server; never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub u64);
+
+/// Handle of one signalling socket; a resumed participant has a new one, and messages of the old are void.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct SocketId(pub u64);
+
+/// A room's place: names are unique within a tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct RoomKey {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The name.
+    pub name: RoomName,
+}
+
+/// What a participant may do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Grants {
+    /// Publish media.
+    pub publish: bool,
+    /// Receive media.
+    pub subscribe: bool,
+    /// Send data packets.
+    pub publish_data: bool,
+    /// Sources that may be published, as LiveKit numbers them; empty for all.
+    pub sources: Vec<i32>,
+    /// Change own name, metadata and attributes.
+    pub update_metadata: bool,
+    /// Not shown to others.
+    pub hidden: bool,
+}
+
+/// Messages of one socket on their way out. Bounded: a client that doesn't read is cut off and resumes.
+#[derive(Debug)]
+pub struct Socket {
+    /// Which socket.
+    pub id: SocketId,
+    /// Its queue.
+    pub queue: mpsc::Sender<proto::SignalResponse>,
+}
+
+/// A subscription of this participant to somebody's track.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Whose track.
+    pub publisher: Pid,
+    /// Whether it is a video.
+    pub video: bool,
+    /// Whether the client wants it at all.
+    pub desired: bool,
+    /// Whether the client paused it.
+    pub disabled: bool,
+    /// Highest layer the client wants, 0 to 2.
+    pub ceiling: usize,
+    /// Line it is sent on.
+    pub mid: Option<Mid>,
+}
+
+/// Reliable messages that wait for room in the channel.
+#[derive(Debug, Default)]
+pub struct Backlog {
+    /// Messages, oldest first.
+    pub messages: VecDeque<Vec<u8>>,
+    /// Their bytes.
+    pub bytes: usize,
+}
+
+/// Everything about one participant.
+pub struct Participant {
+    /// Session id seen by clients.
+    pub sid: ParticipantId,
+    /// Tenant and identity.
+    pub user: UserKey,
+    /// The room.
+    pub room: RoomKey,
+    /// Shown name.
+    pub name: String,
+    /// Application's own text.
+    pub metadata: String,
+    /// Application's own pairs.
+    pub attributes: BTreeMap<String, String>,
+    /// What he may do.
+    pub grants: Grants,
+    /// When he joined, milliseconds since the Unix epoch.
+    pub joined_at_ms: i64,
+    /// Client's own protocol level, passed on to others.
+    pub client_protocol: i32,
+    /// Connection state shown to others.
+    pub state: proto::participant_info::State,
+    /// Grows with every change shown to others.
+    pub version: u32,
+    /// Signalling; absent while the client is away.
+    pub socket: Option<Socket>,
+    /// When he is given up unless something happens.
+    pub deadline: Option<Instant>,
+    /// The peer connection.
+    pub session: Session,
+    /// Its ICE name, as registered.
+    pub ufrag: String,
+    /// Its addresses, as registered.
+    pub addresses: Vec<SocketAddr>,
+    /// Timer as registered.
+    pub timer: Option<Instant>,
+    /// Media lines of the last offer.
+    pub lines: Vec<Line>,
+    /// Lines whose track isn't announced yet: the offer may come before the request.
+    pub unmatched: HashMap<String, String>,
+    /// Tracks he publishes.
+    pub tracks: Vec<Track>,
+    /// Tracks he may receive.
+    pub subscriptions: BTreeMap<TrackId, Subscription>,
+    /// Whether new tracks are subscribed to by themselves.
+    pub auto_subscribe: bool,
+    /// Data channels by kind.
+    pub channels: HashMap<Channel, ChannelId>,
+    /// Reliable data that waits.
+    pub backlog: Backlog,
+    /// When the client was last asked to offer.
+    pub asked_to_offer: Option<Instant>,
+    /// Whether the last answer no longer says what should be.
+    pub stale: bool,
+}
+
+impl Participant {
+    /// Puts a message into the socket's queue. On overflow the socket is dropped, which closes it; the client
+    /// comes back and gets the full state.
+    pub fn tell(&mut self, message: Message) {
+        let response = proto::SignalResponse {
+            message: Some(message),
+        };
+        if let Some(socket) = &self.socket
+            && socket.queue.try_send(response).is_err()
+        {
+            tracing::warn!(participant = %self.sid, "signalling queue overflowed or closed");
+            self.socket = None;
+        }
+    }
+
+    /// How others and he himself see him.
+    pub fn info(&self) -> proto::ParticipantInfo {
+        proto::ParticipantInfo {
+            sid: self.sid.as_str().into(),
+            identity: self.user.user.as_str().into(),
+            state: self.state as i32,
+            tracks: self
+                .tracks
+                .iter()
+                .filter(|t| t.is_live())
+                .map(|t| t.info.clone())
+                .collect(),
+            metadata: self.metadata.clone(),
+            joined_at: self.joined_at_ms / 1000,
+            joined_at_ms: self.joined_at_ms,
+            name: self.name.clone(),
+            version: self.version,
+            permission: Some(self.permission()),
+            is_publisher: self.tracks.iter().any(Track::is_live),
+            attributes: self.attributes.clone().into_iter().collect(),
+            client_protocol: self.client_protocol,
+            ..Default::default()
+        }
+    }
+
+    #[allow(deprecated)]
+    fn permission(&self) -> proto::ParticipantPermission {
+        proto::ParticipantPermission {
+            can_subscribe: self.grants.subscribe,
+            can_publish: self.grants.publish,
+            can_publish_data: self.grants.publish_data,
+            can_publish_sources: self.grants.sources.clone(),
+            hidden: self.grants.hidden,
+            can_update_metadata: self.grants.update_metadata,
+            ..Default::default()
+        }
+    }
+
+    /// Model ids of an AIC client; empty for a stock client.
+    pub fn models(&self) -> Vec<u16> {
+        let list = self
+            .attributes
+            .get(MODELS_ATTRIBUTE)
+            .map(String::as_str)
+            .unwrap_or_default();
+        list.split(',')
+            .filter_map(|id| u16::from_str_radix(id.trim(), 16).ok())
+            .collect()
+    }
+
+    /// The published track that arrives on a line.
+    pub fn track_on(&mut self, mid: Mid) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.mid == Some(mid))
+    }
+
+    /// The line with that mid.
+    pub fn line_mut(&mut self, mid: Mid) -> Option<&mut Line> {
+        self.lines.iter_mut().find(|line| line.mid == mid)
+    }
+}

@@ -1,0 +1,12 @@
+//! Session descriptions as text: a line model, what an offer says, and how an answer is rewritten per media line.
+//!
+//! str0m answers whole sessions; which track sits on a line, its codec order, RED, packet time and header
+//! extensions are decided per line, so its answer is the base and is rewritten here.
+
+mod answer;
+mod lines;
+mod offer;
+
+pub use answer::{ReceiveTerms, SendTerms, Terms, rewrite};
+pub use lines::{Description, Direction};
+pub use offer::{LineKind, OfferedLine, leave_only_mid, read_offer};

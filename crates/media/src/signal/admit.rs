@@ -1,0 +1,153 @@
+//! Who may join: the access token, checked before the WebSocket opens.
+
+use std::time::SystemTime;
+
+use auralink_token::{Claims, KeyRing, Verified};
+use auralink_types::UserKey;
+use axum::http::{HeaderMap, StatusCode, header};
+use livekit_protocol::TrackSource;
+
+use crate::command::Admission;
+use crate::participant::Grants;
+
+/// Longest identity and room name.
+const MAX_NAME: usize = 256;
+
+/// Why a client was turned away, with the status it gets.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text}")]
+pub struct Refusal {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// What the client shows.
+    pub text: String,
+}
+
+impl Refusal {
+    /// A refusal with that status and text.
+    pub fn new(status: StatusCode, text: impl Into<String>) -> Self {
+        Self {
+            status,
+            text: text.into(),
+        }
+    }
+}
+
+/// An admitted client with the token it came with.
+#[derive(Debug)]
+pub struct Admitted {
+    /// Who it is and what it may do.
+    pub admission: Admission,
+    /// For fresh tokens.
+    pub verified: Verified,
+}
+
+/// Checks the token of a request.
+pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) -> Result<Admitted, Refusal> {
+    let unauthorized = |text: String| Refusal::new(StatusCode::UNAUTHORIZED, text);
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| {
+            value
+                .strip_prefix("Bearer ")
+                .or_else(|| value.strip_prefix("bearer "))
+        });
+    let token = match bearer {
+        Some(token) => token.trim().to_owned(),
+        None => parameter(query, "access_token")
+            .ok_or_else(|| unauthorized("no access token was given".into()))?,
+    };
+    let verified = keys
+        .verify(&token, now)
+        .map_err(|error| unauthorized(error.to_string()))?;
+    let claims = &verified.claims;
+    if !claims.video.room_join {
+        return Err(unauthorized("the token lacks the roomJoin grant".into()));
+    }
+    for (what, value) in [("identity", &claims.identity), ("room", &claims.video.room)] {
+        if value.is_empty() || value.len() > MAX_NAME {
+            let text = format!(
+                "the token's {what} must have 1 to {MAX_NAME} bytes, it has {}",
+                value.len()
+            );
+            return Err(Refusal::new(StatusCode::BAD_REQUEST, text));
+        }
+    }
+    let admission = Admission {
+        user: UserKey::new(verified.api_key.as_str(), claims.identity.as_str()),
+        room: claims.video.room.as_str().into(),
+        name: claims.name.clone(),
+        metadata: claims.metadata.clone(),
+        attributes: claims.attributes.clone(),
+        grants: grants(claims),
+        address: None,
+    };
+    Ok(Admitted { admission, verified })
+}
+
+fn grants(claims: &Claims) -> Grants {
+    let source = |name: &String| match name.as_str() {
+        "camera" => TrackSource::Camera,
+        "microphone" => TrackSource::Microphone,
+        "screen_share" => TrackSource::ScreenShare,
+        "screen_share_audio" => TrackSource::ScreenShareAudio,
+        _ => TrackSource::Unknown,
+    } as i32;
+    Grants {
+        publish: claims.video.can_publish(),
+        subscribe: claims.video.can_subscribe(),
+        publish_data: claims.video.can_publish_data(),
+        sources: claims.video.can_publish_sources.iter().map(source).collect(),
+        update_metadata: claims.video.can_update_own_metadata(),
+        hidden: claims.video.hidden,
+    }
+}
+
+/// A query parameter, percent-decoded.
+pub fn parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (key, value) = pair.split_once('=')?;
+        (key == name).then(|| decode(value))
+    })
+}
+
+fn decode(text: &str) -> String {
+    let bytes = text.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while at < bytes.len() {
+        let hex = (bytes[at] == b'%')
+            .then(|| bytes.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        match hex {
+            Some(byte) => {
+                out.push(byte);
+                at += 3;
+            }
+            None => {
+                out.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_percent_decoded_and_broken_escapes_stay() {
+        assert_eq!(
+            parameter("a=1&join_request=ab%3D%3D", "join_request").as_deref(),
+            Some("ab==")
+        );
+        assert_eq!(parameter("a=%2&b=%zz", "b").as_deref(), Some("%zz"));
+        assert_eq!(parameter("a=%2", "a").as_deref(), Some("%2"));
+        assert_eq!(parameter("a", "a"), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! LiveKit signalling: who may join, and one WebSocket per participant.
+
+mod admit;
+mod join_request;
+mod socket;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::SystemTime;
+
+use auralink_token::KeyRing;
+use axum::Router;
+use axum::extract::ws::WebSocketUpgrade;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::{RawQuery, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use tokio::sync::mpsc;
+use tower_http::cors::CorsLayer;
+
+use crate::command::Command;
+use crate::participant::SocketId;
+
+pub use admit::Refusal;
+
+/// Largest signalling message, as the Go server has it.
+const MAX_MESSAGE: usize = 2 << 20;
+
+/// What the routes share.
+#[derive(Clone)]
+pub struct Signalling {
+    keys: Arc<KeyRing>,
+    commands: mpsc::Sender<Command>,
+    sockets: Arc<AtomicU64>,
+}
+
+impl Signalling {
+    /// Signalling that hands participants to the media task.
+    pub fn new(keys: Arc<KeyRing>, commands: mpsc::Sender<Command>) -> Self {
+        Self {
+            keys,
+            commands,
+            sockets: Arc::default(),
+        }
+    }
+
+    /// The routes. Every answer may be read by any page, errors too: clients show their text.
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/rtc/v1", get(open))
+            .route("/rtc/v1/validate", get(validate))
+            .route("/rtc", get(not_yet))
+            .route("/rtc/validate", get(not_yet))
+            .layer(
+                CorsLayer::new()
+                    .allow_origin(tower_http::cors::Any)
+                    .allow_headers(tower_http::cors::Any),
+            )
+            .with_state(self)
+    }
+
+    fn next_socket(&self) -> SocketId {
+        SocketId(self.sockets.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        (self.status, self.to_string()).into_response()
+    }
+}
+
+async fn open(
+    State(signalling): State<Signalling>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Result<Response, Refusal> {
+    let query = query.unwrap_or_default();
+    let admitted = admit::admit(&signalling.keys, &query, &headers, SystemTime::now())?;
+    let request = join_request::read(&query)?;
+    let upgrade = upgrade.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let id = signalling.next_socket();
+    Ok(upgrade
+        .max_message_size(MAX_MESSAGE)
+        .on_upgrade(move |web_socket| socket::serve(web_socket, id, admitted, request, signalling)))
+}
+
+async fn validate(
+    State(signalling): State<Signalling>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<&'static str, Refusal> {
+    let query = query.unwrap_or_default();
+    admit::admit(&signalling.keys, &query, &headers, SystemTime::now())?;
+    Ok("success")
+}
+
+/// Two peer connections per client belong to protocol version 0, which old SDKs speak.
+async fn not_yet() -> Refusal {
+    let text = "not supported yet: signalling version 0 with two peer connections; use /rtc/v1";
+    Refusal::new(StatusCode::NOT_FOUND, text)
+}

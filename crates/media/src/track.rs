@@ -1,0 +1,186 @@
+//! A published track: what was announced, what arrives, and to whom it goes.
+
+use auralink_types::TrackId;
+use livekit_protocol as proto;
+use str0m::media::Mid;
+
+use crate::participant::Pid;
+use crate::sdp::ReceiveTerms;
+use crate::sequence::SequenceMap;
+use crate::video::{Layer, layers_of};
+
+/// What the answer asks of a stock publisher's audio.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Steering {
+    /// Whether AIC is on for the publisher.
+    pub active: bool,
+    /// Whether RED goes.
+    pub no_red: bool,
+    /// Packet time.
+    pub ptime_ms: Option<u32>,
+}
+
+/// One leg of a track.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LegTo {
+    /// The subscriber.
+    pub pid: Pid,
+    /// His line.
+    pub mid: Mid,
+}
+
+/// A published track.
+#[derive(Debug)]
+pub struct Track {
+    /// Its id.
+    pub id: TrackId,
+    /// What others see.
+    pub info: proto::TrackInfo,
+    /// Client's own ids for it.
+    pub cids: Vec<String>,
+    /// Line it arrives on.
+    pub mid: Option<Mid>,
+    /// Whether media has arrived.
+    pub seen: bool,
+    /// Whether the publisher was told that somebody listens.
+    pub told_subscribed: bool,
+    /// Simulcast layers, smallest first; one for everything else.
+    pub layers: Vec<Layer>,
+    /// Who gets it.
+    pub legs: Vec<LegTo>,
+    /// What the answer asks.
+    pub steering: Steering,
+    /// Closes the gaps that dropped packets would leave.
+    pub sequence: Option<SequenceMap>,
+}
+
+impl Track {
+    /// A track as announced.
+    pub fn new(id: TrackId, request: proto::AddTrackRequest) -> Self {
+        let video = request.r#type == proto::TrackType::Video as i32;
+        let mime = if video {
+            request
+                .simulcast_codecs
+                .first()
+                .map(|c| c.codec.to_lowercase())
+                .map_or("video/vp8".into(), |codec| {
+                    let codec = codec.trim_start_matches("video/").to_owned();
+                    if codec.is_empty() {
+                        "video/vp8".to_owned()
+                    } else {
+                        format!("video/{codec}")
+                    }
+                })
+        } else if request.disable_red {
+            "audio/opus".to_owned()
+        } else {
+            "audio/red".to_owned()
+        };
+        let codec = |codec: &proto::SimulcastCodec| proto::SimulcastCodecInfo {
+            mime_type: if codec.codec.contains('/') {
+                codec.codec.clone()
+            } else {
+                format!("video/{}", codec.codec)
+            },
+            cid: codec.cid.clone(),
+            layers: if codec.layers.is_empty() {
+                request.layers.clone()
+            } else {
+                codec.layers.clone()
+            },
+            video_layer_mode: codec.video_layer_mode,
+            ..Default::default()
+        };
+        let mut cids = vec![request.cid.clone()];
+        cids.extend(
+            request
+                .simulcast_codecs
+                .iter()
+                .map(|c| c.cid.clone())
+                .filter(|c| !c.is_empty()),
+        );
+        let codecs = request.simulcast_codecs.iter().map(codec).collect();
+        #[allow(deprecated)]
+        let info = proto::TrackInfo {
+            sid: id.as_str().into(),
+            r#type: request.r#type,
+            name: request.name.clone(),
+            muted: request.muted,
+            width: request.width,
+            height: request.height,
+            simulcast: video && request.layers.len() > 1,
+            disable_dtx: request.disable_dtx,
+            source: request.source,
+            layers: request.layers.clone(),
+            mime_type: mime,
+            codecs,
+            stereo: request.stereo,
+            disable_red: request.disable_red,
+            encryption: request.encryption,
+            stream: request.stream.clone(),
+            audio_features: request.audio_features.clone(),
+            backup_codec_policy: request.backup_codec_policy,
+            packet_trailer_features: request.packet_trailer_features.clone(),
+            ..Default::default()
+        };
+        Self {
+            id,
+            info,
+            cids,
+            mid: None,
+            seen: false,
+            told_subscribed: false,
+            layers: layers_of(&[]),
+            legs: Vec::new(),
+            steering: Steering::default(),
+            sequence: None,
+        }
+    }
+
+    /// Whether it is a video.
+    pub fn is_video(&self) -> bool {
+        self.info.r#type == proto::TrackType::Video as i32
+    }
+
+    /// Whether others may see it: media has come, or will not come because it is muted.
+    pub fn is_live(&self) -> bool {
+        self.seen || (self.mid.is_some() && self.info.muted)
+    }
+
+    /// Whether two channels are wanted.
+    #[allow(deprecated)]
+    pub fn is_stereo(&self) -> bool {
+        self.info.stereo
+            || self
+                .info
+                .audio_features
+                .contains(&(proto::AudioTrackFeature::TfStereo as i32))
+    }
+
+    /// What the answer says about the line it arrives on.
+    #[allow(deprecated)]
+    pub fn terms(&self) -> ReceiveTerms {
+        let no_dtx = self.info.disable_dtx
+            || self
+                .info
+                .audio_features
+                .contains(&(proto::AudioTrackFeature::TfNoDtx as i32));
+        ReceiveTerms {
+            red: !self.info.disable_red && !self.steering.no_red && self.info.encryption == 0,
+            dtx: !no_dtx,
+            stereo: self.is_stereo(),
+            ptime_ms: self.steering.ptime_ms,
+            bare: self.steering.active,
+            codec: self
+                .is_video()
+                .then(|| self.info.mime_type.trim_start_matches("video/").to_owned()),
+        }
+    }
+
+    /// Simulcast layers as the offer names them.
+    pub fn set_rids(&mut self, rids: &[String]) {
+        if self.layers.len() != rids.len().max(1) || rids.len() > 1 && self.layers[0].rid.is_none() {
+            self.layers = layers_of(rids);
+        }
+    }
+}
