@@ -11,7 +11,7 @@ from .model import ENTRIES, LATENT, LEVELS
 
 DECAY = 0.98
 # Candidates the encoder keeps from level to level; training itself takes the nearest entry, which is much cheaper.
-BEAM = 8
+BEAM = 16
 # An entry used less than this many times per update (moving average) is restarted on a live residual.
 DEAD_BELOW = 0.02
 

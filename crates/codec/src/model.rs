@@ -218,7 +218,7 @@ impl Model {
 }
 
 fn check(shape: &Shape) -> Result<(), ModelError> {
-    let fits = |width: usize| width > 0 && width % 32 == 0 && width <= 1024;
+    let fits = |width: usize| width > 0 && width.is_multiple_of(32) && width <= 1024;
     let ok = fits(shape.enc_width)
         && fits(shape.dec_width)
         && shape.enc_blocks <= DILATIONS.len()
