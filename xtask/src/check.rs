@@ -2,11 +2,13 @@
 
 use anyhow::Result;
 
+use crate::clocks;
 use crate::step::{Place, cargo};
 
 /// Formatting, lints, documentation; licences and bans where cargo-deny is installed.
 pub fn run(place: &Place) -> Result<u8> {
     cargo(place, ["fmt", "--all", "--check"]).run()?;
+    clocks::run(place)?;
     cargo(
         place,
         [

@@ -5,6 +5,7 @@
 mod acceptance;
 mod bench;
 mod check;
+mod clocks;
 mod python;
 mod step;
 mod test;
