@@ -32,7 +32,11 @@ impl Family {
     }
 
     fn correction(&self) -> f32 {
-        if self.bias.abs() <= DEAD_ZONE { 0.0 } else { self.bias - DEAD_ZONE.copysign(self.bias) }
+        if self.bias.abs() <= DEAD_ZONE {
+            0.0
+        } else {
+            self.bias - DEAD_ZONE.copysign(self.bias)
+        }
     }
 }
 
@@ -57,7 +61,9 @@ impl Calibration {
 
     /// The score to expect of a rung on this track.
     pub fn predict(&self, rung: Rung) -> Mos {
-        let Some(predicted) = expected(rung) else { return Mos::new(Mos::MAX) };
+        let Some(predicted) = expected(rung) else {
+            return Mos::new(Mos::MAX);
+        };
         let correction = match rung {
             Rung::Original => 0.0,
             Rung::Lean(_) => self.lean.correction(),
@@ -95,7 +101,10 @@ mod tests {
     use super::*;
     use auralink_types::{Bitrate, Lean, PacketTime};
 
-    const LEAN: Rung = Rung::Lean(Lean { bitrate: Bitrate::kbps(16), packet: PacketTime::Ms60 });
+    const LEAN: Rung = Rung::Lean(Lean {
+        bitrate: Bitrate::kbps(16),
+        packet: PacketTime::Ms60,
+    });
 
     #[test]
     fn the_estimators_own_noise_moves_nothing() {

@@ -13,7 +13,11 @@ pub fn wire_bitrate(rung: Rung) -> Option<Bitrate> {
     match rung {
         Rung::Original => None,
         Rung::Lean(lean) => Some(rate(lean.bitrate, 0, lean.packet)),
-        Rung::Neural(Neural { rate: codes, packet, copies }) => {
+        Rung::Neural(Neural {
+            rate: codes,
+            packet,
+            copies,
+        }) => {
             // 10 bits per code, 3 codes per copied frame.
             let copied = usize::from(copies) * NeuralRate::Kbps1_5.levels() * 10 / 8;
             Some(rate(codes.bitrate(), AIC_HEADER_BYTES + copied, packet))

@@ -16,6 +16,8 @@ const BYPASS_FIRST: Duration = Duration::from_secs(10);
 const BYPASS_MAX: Duration = Duration::from_secs(300);
 /// A frame stream on trial has to be clean for this long.
 const PROBATION: Duration = Duration::from_secs(1);
+/// And this many coded frames must have come in time: silence proves nothing.
+const PROBES: u32 = 3;
 /// After this long without trouble the next stay starts from [`BYPASS_FIRST`] again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
 
@@ -38,6 +40,7 @@ pub struct Fallback {
     phase: Phase,
     since: Instant,
     bad: u32,
+    good: u32,
     trouble_since: Option<Instant>,
     low_quality_since: Option<Instant>,
     stay: Duration,
@@ -51,6 +54,7 @@ impl Fallback {
             phase: Phase::Active,
             since: now,
             bad: 0,
+            good: 0,
             trouble_since: None,
             low_quality_since: None,
             stay: BYPASS_FIRST,
@@ -85,6 +89,7 @@ impl Fallback {
     /// A coded frame came in time.
     pub fn handle_good(&mut self, now: Instant) {
         self.bad = 0;
+        self.good = self.good.saturating_add(1);
         self.trouble_since = None;
         if self.phase == Phase::Degraded {
             self.enter(now, Phase::Active);
@@ -138,7 +143,7 @@ impl Fallback {
                 self.enter(now, Phase::Probation);
                 false
             }
-            Phase::Probation if here >= PROBATION => {
+            Phase::Probation if here >= PROBATION && self.good >= PROBES => {
                 self.enter(now, Phase::Active);
                 true
             }
@@ -154,8 +159,8 @@ impl Fallback {
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
             Phase::Bypass => Some(self.since + self.stay),
-            Phase::Probation => Some(self.since + PROBATION),
-            Phase::Active | Phase::Degraded => None,
+            Phase::Probation if self.good >= PROBES => Some(self.since + PROBATION),
+            Phase::Probation | Phase::Active | Phase::Degraded => None,
         }
     }
 
@@ -175,6 +180,7 @@ impl Fallback {
     fn enter(&mut self, now: Instant, phase: Phase) {
         self.phase = phase;
         self.since = now;
+        self.good = 0;
     }
 }
 
@@ -218,7 +224,14 @@ mod tests {
         assert!(!leg.handle_timeout(at(start, 10_000)));
         assert_eq!(leg.phase(), Phase::Probation);
         assert!(!leg.may_send_coded() && leg.wants_core());
-        assert!(leg.handle_timeout(at(start, 11_000)));
+        assert!(
+            !leg.handle_timeout(at(start, 11_000)),
+            "silence is not a clean trial"
+        );
+        for step in 0..3 {
+            leg.handle_good(at(start, 11_020 + 20 * step));
+        }
+        assert!(leg.handle_timeout(at(start, 11_100)));
         assert_eq!(leg.phase(), Phase::Active);
     }
 

@@ -2,7 +2,8 @@
 
 use auralink_quality::{neural_mos, opus_mos};
 use auralink_types::{
-    Bitrate, Lean, Mode, Mos, NetworkClass, Neural, NeuralRate, PacketTime, Policy, QualityScore, Reason, Rung,
+    Bitrate, Lean, Mode, Mos, NetworkClass, Neural, NeuralRate, PacketTime, Policy, QualityScore, Reason,
+    Rung,
 };
 
 use crate::calibration::Calibration;
@@ -38,7 +39,13 @@ pub struct Situation {
 impl Situation {
     /// A stock receiver of a 20 ms source.
     pub fn stock(network: Network) -> Self {
-        Self { network, neural: false, source_packet: None, stereo: false, original: None }
+        Self {
+            network,
+            neural: false,
+            source_packet: None,
+            stereo: false,
+            original: None,
+        }
     }
 }
 
@@ -55,7 +62,11 @@ pub struct Choice {
 
 impl Choice {
     fn original(reason: Option<Reason>) -> Self {
-        Self { rung: Rung::Original, reason, expected: QualityScore::FULL }
+        Self {
+            rung: Rung::Original,
+            reason,
+            expected: QualityScore::FULL,
+        }
     }
 }
 
@@ -85,13 +96,20 @@ pub fn delay_limit(policy: &Policy, network: &Network) -> PacketTime {
 /// The cheapest rung that holds the floor; where none does, the original, or what still fits a narrow path.
 pub fn choose(policy: &Policy, situation: &Situation, calibration: &Calibration) -> Choice {
     if !policy.active {
-        let reason = if policy.opt_out { Reason::OptOut } else { Reason::Disabled };
+        let reason = if policy.opt_out {
+            Reason::OptOut
+        } else {
+            Reason::Disabled
+        };
         return Choice::original(Some(reason));
     }
     if situation.stereo && situation.network.capacity.is_none() {
         return Choice::original(Some(Reason::Content));
     }
-    let narrow = situation.network.capacity.map(|rate| rate.as_bps() as f64 * CAPACITY_SHARE);
+    let narrow = situation
+        .network
+        .capacity
+        .map(|rate| rate.as_bps() as f64 * CAPACITY_SHARE);
     let original = situation.original.map(|rate| rate.as_bps() as f64);
     let squeezed = match (narrow, original) {
         (Some(room), Some(needs)) => needs > room,
@@ -100,9 +118,7 @@ pub fn choose(policy: &Policy, situation: &Situation, calibration: &Calibration)
     };
     let unstable = matches!(situation.network.class, NetworkClass::Poor | NetworkClass::Bad);
     let floor = match situation.network.class {
-        NetworkClass::Poor if !squeezed => {
-            policy.floor.value() + POOR_MARGIN * (1.0 - policy.floor.value())
-        }
+        NetworkClass::Poor if !squeezed => policy.floor.value() + POOR_MARGIN * (1.0 - policy.floor.value()),
         _ => policy.floor.value(),
     };
     let rated = candidates(policy, situation).filter_map(|rung| {
@@ -119,12 +135,20 @@ pub fn choose(policy: &Policy, situation: &Situation, calibration: &Calibration)
     let cheapest = rated.clone().filter(holds).min_by(|a, b| a.1.total_cmp(&b.1));
     if let Some((rung, _, expected)) = cheapest {
         let reason = (unstable && !squeezed).then_some(Reason::UnstableNetwork);
-        return Choice { rung, reason, expected };
+        return Choice {
+            rung,
+            reason,
+            expected,
+        };
     }
     if squeezed {
         let best = rated.max_by(|a, b| a.2.value().total_cmp(&b.2.value()).then(b.1.total_cmp(&a.1)));
         if let Some((rung, _, expected)) = best {
-            return Choice { rung, reason: Some(Reason::UnstableNetwork), expected };
+            return Choice {
+                rung,
+                reason: Some(Reason::UnstableNetwork),
+                expected,
+            };
         }
     }
     let reason = if unstable {
@@ -139,7 +163,9 @@ pub fn choose(policy: &Policy, situation: &Situation, calibration: &Calibration)
 
 fn cheapest_possible(policy: &Policy, situation: &Situation) -> f64 {
     candidates(policy, situation)
-        .filter(|rung| expected(*rung).is_some_and(|mos| mos.score().value() + EPSILON >= policy.floor.value()))
+        .filter(|rung| {
+            expected(*rung).is_some_and(|mos| mos.score().value() + EPSILON >= policy.floor.value())
+        })
         .filter_map(wire_bitrate)
         .map(|rate| rate.as_bps() as f64)
         .fold(f64::INFINITY, f64::min)
@@ -154,13 +180,22 @@ fn candidates<'a>(policy: &Policy, situation: &'a Situation) -> impl Iterator<It
             .filter(move |packet| *packet <= longest && packet.frames() % source.frames() == 0)
     };
     let lean = packets().flat_map(|packet| {
-        LEAN_KBPS.into_iter().map(move |kbps| Rung::Lean(Lean { bitrate: Bitrate::kbps(kbps), packet }))
+        LEAN_KBPS.into_iter().map(move |kbps| {
+            Rung::Lean(Lean {
+                bitrate: Bitrate::kbps(kbps),
+                packet,
+            })
+        })
     });
     let class = situation.network.class;
     let neural = packets().filter(|_| situation.neural).flat_map(move |packet| {
-        NeuralRate::ALL
-            .into_iter()
-            .map(move |rate| Rung::Neural(Neural { rate, packet, copies: copies(class, packet) }))
+        NeuralRate::ALL.into_iter().map(move |rate| {
+            Rung::Neural(Neural {
+                rate,
+                packet,
+                copies: copies(class, packet),
+            })
+        })
     });
     lean.chain(neural)
 }
@@ -192,7 +227,11 @@ mod tests {
     }
 
     fn network(class: NetworkClass, loss: f32) -> Network {
-        Network { class, loss, capacity: None }
+        Network {
+            class,
+            loss,
+            capacity: None,
+        }
     }
 
     fn saved(rung: Rung) -> f64 {
@@ -202,11 +241,20 @@ mod tests {
 
     #[test]
     fn each_mode_saves_what_it_promises_to_a_stock_receiver_and_holds_its_floor() {
-        for (mode, promise) in [(Mode::Conservative, 0.50), (Mode::Adaptive, 0.80), (Mode::Aggressive, 0.85)] {
+        for (mode, promise) in [
+            (Mode::Conservative, 0.50),
+            (Mode::Adaptive, 0.80),
+            (Mode::Aggressive, 0.85),
+        ] {
             let policy = policy(mode, None);
             let situation = Situation::stock(network(NetworkClass::Good, 0.0));
             let choice = choose(&policy, &situation, &Calibration::default());
-            assert!(saved(choice.rung) >= promise, "{mode}: {:?} saves {}", choice.rung, saved(choice.rung));
+            assert!(
+                saved(choice.rung) >= promise,
+                "{mode}: {:?} saves {}",
+                choice.rung,
+                saved(choice.rung)
+            );
             assert!(choice.expected.value() + EPSILON >= policy.floor.value());
             assert_eq!(choice.reason, None);
         }
@@ -216,11 +264,20 @@ mod tests {
     fn neural_needs_a_receiver_that_decodes_it_and_a_floor_it_holds() {
         let low = policy(Mode::Aggressive, Some(0.22));
         let mut situation = Situation::stock(network(NetworkClass::Good, 0.0));
-        assert!(matches!(choose(&low, &situation, &Calibration::default()).rung, Rung::Lean(_)));
+        assert!(matches!(
+            choose(&low, &situation, &Calibration::default()).rung,
+            Rung::Lean(_)
+        ));
         situation.neural = true;
-        assert!(matches!(choose(&low, &situation, &Calibration::default()).rung, Rung::Neural(_)));
+        assert!(matches!(
+            choose(&low, &situation, &Calibration::default()).rung,
+            Rung::Neural(_)
+        ));
         let high = policy(Mode::Adaptive, None);
-        assert!(matches!(choose(&high, &situation, &Calibration::default()).rung, Rung::Lean(_)));
+        assert!(matches!(
+            choose(&high, &situation, &Calibration::default()).rung,
+            Rung::Lean(_)
+        ));
     }
 
     #[test]
@@ -244,10 +301,16 @@ mod tests {
         };
         assert!(fair.copies as usize >= fair.packet.frames());
         situation.network = network(NetworkClass::Bad, 0.2);
-        assert!(matches!(choose(&policy, &situation, &Calibration::default()).rung, Rung::Neural(_)));
+        assert!(matches!(
+            choose(&policy, &situation, &Calibration::default()).rung,
+            Rung::Neural(_)
+        ));
         situation.neural = false;
         let stock = choose(&policy, &situation, &Calibration::default());
-        assert_eq!((stock.rung, stock.reason), (Rung::Original, Some(Reason::UnstableNetwork)));
+        assert_eq!(
+            (stock.rung, stock.reason),
+            (Rung::Original, Some(Reason::UnstableNetwork))
+        );
     }
 
     #[test]
@@ -297,7 +360,14 @@ mod tests {
     #[test]
     fn an_inactive_policy_leaves_everything_alone() {
         let off = AicConfig::default().policy();
-        let choice = choose(&off, &Situation::stock(Network::default()), &Calibration::default());
-        assert_eq!((choice.rung, choice.reason), (Rung::Original, Some(Reason::Disabled)));
+        let choice = choose(
+            &off,
+            &Situation::stock(Network::default()),
+            &Calibration::default(),
+        );
+        assert_eq!(
+            (choice.rung, choice.reason),
+            (Rung::Original, Some(Reason::Disabled))
+        );
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use auralink_types::NetworkClass;
+use auralink_types::{Bitrate, NetworkClass};
 
 /// One report.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -13,6 +13,17 @@ pub struct NetworkSample {
     pub rtt: Duration,
     /// Interarrival jitter (RFC 3550, section 6.4.1).
     pub jitter: Duration,
+}
+
+/// What is known of a leg's network.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Network {
+    /// The class.
+    pub class: NetworkClass,
+    /// Share of packets lost, 0 to 1, smoothed.
+    pub loss: f32,
+    /// Rate the path can carry, where somebody measured it.
+    pub capacity: Option<Bitrate>,
 }
 
 /// A better class is believed after this long; a worse one at once.
@@ -28,6 +39,7 @@ pub struct NetworkAnalyzer {
     jitter_ms: f32,
     class: NetworkClass,
     better_since: Option<Instant>,
+    capacity: Option<Bitrate>,
 }
 
 impl NetworkAnalyzer {
@@ -57,6 +69,20 @@ impl NetworkAnalyzer {
                 self.class = seen;
                 self.better_since = None;
             }
+        }
+    }
+
+    /// Tells the rate the path can carry, or that nobody knows.
+    pub fn set_capacity(&mut self, capacity: Option<Bitrate>) {
+        self.capacity = capacity;
+    }
+
+    /// All that is known.
+    pub fn network(&self) -> Network {
+        Network {
+            class: self.class,
+            loss: self.loss,
+            capacity: self.capacity,
         }
     }
 
