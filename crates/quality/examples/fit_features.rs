@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut csv = std::fs::File::create(output.join("features.csv"))?;
     writeln!(
         csv,
-        "clip,condition,piece,kbps,disturbance,added,low,mid,high,dulled,snr_low,snr_mid,estimate"
+        "clip,condition,piece,kbps,delay,found,disturbance,added,low,mid,high,dulled,snr_low,snr_mid,estimate"
     )?;
     let mut clips: Vec<_> = std::fs::read_dir(input)?
         .map(|entry| entry.map(|e| e.path()))
@@ -44,8 +44,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             .into_owned();
         let pcm = read_wav(path)?;
         for condition in conditions() {
-            let (decoded, kbps) = condition.apply(&pcm)?;
-            let delay = found_delay(&pcm, &decoded).unwrap_or(0);
+            let (decoded, kbps, delay) = condition.apply(&pcm)?;
+            let found = found_delay(&pcm, &decoded).map_or(-1, |samples| samples as i64);
             write_wav(
                 &output.join(format!("{name}.{}.wav", condition.name)),
                 &decoded[delay.min(decoded.len())..],
@@ -61,7 +61,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 if let (Some(f), Some(mos)) = (estimator.features(), estimator.estimate()) {
                     writeln!(
                         csv,
-                        "{name},{},{piece},{kbps:.2},{},{},{},{},{},{},{},{},{}",
+                        "{name},{},{piece},{kbps:.2},{delay},{found},{},{},{},{},{},{},{},{},{}",
                         condition.name,
                         f.disturbance,
                         f.added,
@@ -142,10 +142,10 @@ fn conditions() -> Vec<Condition> {
 }
 
 impl Condition {
-    /// The decoded clip, not yet aligned, and its payload rate.
-    fn apply(&self, pcm: &[f32]) -> Result<(Vec<f32>, f64), Box<dyn std::error::Error>> {
+    /// The decoded clip, not yet aligned, its payload rate and its delay.
+    fn apply(&self, pcm: &[f32]) -> Result<(Vec<f32>, f64, usize), Box<dyn std::error::Error>> {
         let Some(config) = &self.config else {
-            return Ok(((self.distortion)(pcm), 256.0));
+            return Ok(((self.distortion)(pcm), 256.0, 0));
         };
         let mut encoder = Encoder::new(config)?;
         let mut decoder = Decoder::new(config.sample_rate, 1, self.complexity)?;
@@ -168,7 +168,7 @@ impl Condition {
         decoded
             .iter_mut()
             .for_each(|sample| *sample = sample.clamp(-1.0, 1.0));
-        Ok((decoded, kbps))
+        Ok((decoded, kbps, encoder.lookahead()?))
     }
 }
 

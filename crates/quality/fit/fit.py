@@ -60,7 +60,6 @@ def score_clip(job):
 
 
 def score(folder):
-    done = set()
     jobs = []
     for coded in sorted((folder / "coded").glob("*.wav")):
         clip, condition = coded.stem.rsplit(".", 1)
@@ -93,6 +92,9 @@ def terms(x):
     d, a, low, mid, high, dulled, snr_low, snr_mid = x.T
     one = np.ones_like(d)
     return np.stack([one, d, a, np.sqrt(d), np.sqrt(a), low, mid, high, dulled, snr_low, snr_mid, d * d], 1)
+
+
+TERMS = ["1", "d", "a", "sqrt d", "sqrt a", "low", "mid", "high", "dulled", "snr_low", "snr_mid", "d^2"]
 
 
 def predict(x, w):
@@ -141,6 +143,7 @@ def fit(out):
                 folds.append(np.abs(predict(x[held], regress(x[~held], y[~held], ridge, keep)) - y[held]))
             print(f"{label}, ridge {ridge:g}: MAE over five folds of speakers {np.concatenate(folds).mean():.3f}")
         w = regress(x, y, 1e-4, keep)
+        print("terms: " + ", ".join(np.array(TERMS)[keep]))
         report(f"{label}: train", y, predict(x, w), keys)
         p = predict(test_x, w)
         report(f"{label}: test, 3.2 s pieces", test_y, p, test_keys)
@@ -149,7 +152,7 @@ def fit(out):
             clips[key[:2]].append((a, b))
         means = np.array([np.mean(v, 0) for v in clips.values()])
         report(f"{label}: test, clip means", means[:, 0], means[:, 1], None)
-        print("const COEFFICIENTS: [f32; TERMS] = [" + ", ".join(f"{v:.5f}" for v in w) + "];")
+        print("const COEFFICIENTS: [f32; TERMS] = [" + ", ".join(f"{v:.5f}" for v in w[keep]) + "];")
     conditions = defaultdict(list)
     for key, actual, estimate, rate in zip(test_keys, test_y, p, test_kbps):
         conditions[key[1]].append((actual, estimate, rate))

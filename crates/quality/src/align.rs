@@ -2,15 +2,25 @@
 pub(crate) const MAX_LAG: usize = 960;
 /// Samples correlated at once.
 pub(crate) const CHUNK: usize = 320;
-/// Speech needed before the lag is trusted: 0.6 s.
+/// Sound needed before a clear peak is trusted: 0.6 s.
 const ENOUGH: usize = 30 * CHUNK;
+/// Sound after which any peak is: 1.8 s.
+const AT_MOST: usize = 90 * CHUNK;
+/// Normalised correlation of a clear peak. Noise before the first word stays under it at low rates.
+const CLEAR: f32 = 0.6;
 /// Mean square under which a chunk says nothing: −50 dBFS.
 const QUIET: f32 = 1e-5;
+/// A first difference takes out rumble and hum, which codecs filter and which look alike at every lag.
+const PRE_EMPHASIS: f32 = 0.95;
 
 /// Finds by how many samples the decoded signal lags, from a running cross-correlation.
 pub(crate) struct Aligner {
     correlation: Vec<f32>,
     heard: usize,
+    /// What the correlation would be if both were equal.
+    full: f32,
+    reference: Vec<f32>,
+    decoded: Vec<f32>,
 }
 
 impl Aligner {
@@ -18,6 +28,9 @@ impl Aligner {
         Self {
             correlation: vec![0.0; MAX_LAG + 1],
             heard: 0,
+            full: 0.0,
+            reference: Vec::with_capacity(CHUNK),
+            decoded: Vec::with_capacity(CHUNK + MAX_LAG),
         }
     }
 
@@ -28,13 +41,16 @@ impl Aligner {
         if energy < QUIET * CHUNK as f32 {
             return None;
         }
-        // Each chunk weighs the same, so that one loud vowel does not decide alone.
-        let weight = 1.0 / energy;
+        emphasise(reference, &mut self.reference);
+        emphasise(decoded, &mut self.decoded);
+        let energy: f32 = self.reference.iter().map(|x| x * x).sum();
+        // Amplitude, not energy: one loud vowel does not decide alone, noise between words hardly counts.
+        let weight = 1.0 / energy.max(f32::MIN_POSITIVE).sqrt();
         for (lag, slot) in self.correlation.iter_mut().enumerate() {
             // Eight partial sums let the compiler use wide registers.
             let mut partial = [0.0f32; 8];
-            let (xs, _) = reference.as_chunks::<8>();
-            let (ys, _) = decoded[lag..lag + CHUNK].as_chunks::<8>();
+            let (xs, _) = self.reference.as_chunks::<8>();
+            let (ys, _) = self.decoded[lag..lag + CHUNK].as_chunks::<8>();
             for (x, y) in xs.iter().zip(ys) {
                 for i in 0..8 {
                     partial[i] += x[i] * y[i];
@@ -43,13 +59,26 @@ impl Aligner {
             *slot += weight * partial.iter().sum::<f32>();
         }
         self.heard += CHUNK;
-        (self.heard >= ENOUGH).then(|| {
-            let best = self
-                .correlation
-                .iter()
-                .enumerate()
-                .max_by(|a, b| a.1.total_cmp(b.1));
-            best.map_or(0, |(lag, _)| lag)
-        })
+        self.full += weight * energy;
+        if self.heard < ENOUGH {
+            return None;
+        }
+        let best = self
+            .correlation
+            .iter()
+            .enumerate()
+            .max_by(|a, b| a.1.total_cmp(b.1));
+        let (lag, &peak) = best?;
+        (peak >= CLEAR * self.full || self.heard >= AT_MOST).then_some(lag)
     }
+}
+
+fn emphasise(samples: &[f32], out: &mut Vec<f32>) {
+    out.clear();
+    let mut last = samples.first().copied().unwrap_or(0.0);
+    out.extend(samples.iter().map(|&sample| {
+        let difference = sample - PRE_EMPHASIS * last;
+        last = sample;
+        difference
+    }));
 }

@@ -54,7 +54,7 @@ impl Default for Estimator {
 }
 
 impl Estimator {
-    /// Finds the delay of the decoded signal by itself (0 to 60 ms) in the first 0.6 s of speech.
+    /// Finds the delay of the decoded signal by itself (0 to 60 ms) in the first 0.6 to 1.8 s of sound.
     pub fn new() -> Self {
         Self::build(None)
     }

@@ -4,7 +4,7 @@ use auralink_types::Mos;
 
 use crate::perception::Features;
 
-const TERMS: usize = 12;
+const TERMS: usize = 10;
 
 include!("coefficients.rs");
 
@@ -18,14 +18,15 @@ pub(crate) fn mos(features: &Features) -> f32 {
     Mos::MIN + (Mos::MAX - Mos::MIN) / (1.0 + (-z).exp())
 }
 
-/// Terms of the form, in the order of the coefficients; `fit/fit.py` builds the same.
+/// Terms of the form, in the order of the coefficients; `fit/fit.py` builds the same. Signal-to-noise ratios stay
+/// out: they did not help on held-out speakers, and they would make the score depend on exact alignment.
 fn terms(features: &Features) -> [f32; TERMS] {
     let Features {
         disturbance,
         added,
         distance_db: [low, mid, high],
         dulled_db,
-        snr_db: [snr_low, snr_mid],
+        ..
     } = *features;
     [
         1.0,
@@ -37,8 +38,6 @@ fn terms(features: &Features) -> [f32; TERMS] {
         mid,
         high,
         dulled_db,
-        snr_low,
-        snr_mid,
         disturbance * disturbance,
     ]
 }
