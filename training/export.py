@@ -14,10 +14,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .model import FRAME, LEVELS, Codec, Shape
+from . import data as datasets
+from .model import FRAME, LEVELS, Codec, Shape, hold_lost
 
 NAME = "aic-speech-1"
 FORMAT = 1
+LOST_IN_GOLDEN = [8, 9, 14, 20, 21, 22]
 
 
 def safetensors_bytes(tensors):
@@ -47,6 +49,7 @@ def main():
     p.add_argument("--cache", required=True)
     p.add_argument("--models", required=True)
     p.add_argument("--golden")
+    p.add_argument("--figures", help="JSON of training.evaluate to record in the manifest; the weights stay the same")
     a = p.parse_args()
     state = torch.load(a.checkpoint, map_location="cpu", weights_only=False)
     wanted = {k: v for k, v in state["model"].items() if not k.endswith((".counts", ".sums"))}
@@ -55,6 +58,8 @@ def main():
     rows = json.loads((Path(a.cache) / "index.json").read_text())["rows"]
     used = collections.defaultdict(lambda: [0, 0.0])
     for row in rows:
+        if row["kind"] == "speech" and datasets.is_held_back(row["speaker"]):
+            continue
         used[f"{row['kind']}: {row['licence']}"][0] += 1
         used[f"{row['kind']}: {row['licence']}"][1] += row["len"] / 16000 / 3600
     shape = {k: v for k, v in state["shape"].items() if k != "hops_per_step"}
@@ -62,7 +67,8 @@ def main():
         "format": FORMAT, "name": NAME, "sha256": hashlib.sha256(weights).hexdigest(), "licence": "Apache-2.0",
         "sample_rate": 16000, "frame": FRAME, "levels": LEVELS, "shape": shape, "steps": state["step"],
         "data": {k: {"files": n, "hours": round(h, 3)} for k, (n, h) in sorted(used.items())},
-        "figures": {"held_back_train_speakers": state["held_back"]},
+        "figures": {"held_back_train_speakers": state["held_back"],
+                    "test_speakers": json.loads(Path(a.figures).read_text())["summary"] if a.figures else []},
     }
     models = Path(a.models)
     models.mkdir(parents=True, exist_ok=True)
@@ -77,8 +83,12 @@ def main():
         with torch.no_grad():
             codes = model.encode(torch.from_numpy(x)[None], LEVELS)
             six = model.decode(codes[..., :12])[0]
+            lost = torch.zeros(1, codes.shape[1], 1)
+            lost[0, LOST_IN_GOLDEN] = 1
+            holed = model.render(hold_lost(model.quantizer.decode(codes[..., :12]), lost), lost)[1][0]
         out = {"model": manifest["sha256"][:4], "pcm": [round(float(v), 6) for v in x],
-               "codes": codes[0].tolist(), "decoded_6kbps": [round(float(v), 6) for v in six.clamp(-1, 1)]}
+               "codes": codes[0].tolist(), "decoded_6kbps": [round(float(v), 6) for v in six.clamp(-1, 1)],
+               "lost": LOST_IN_GOLDEN, "concealed_6kbps": [round(float(v), 6) for v in holed.clamp(-1, 1)]}
         Path(a.golden).write_text(json.dumps(out, separators=(",", ":")) + "\n")
 
 

@@ -9,6 +9,9 @@ use crate::{ENTRIES, FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX};
 
 /// A lost frame repeats the last latent, weaker by this factor each time; training uses the same.
 const LOST_FADE: f32 = 0.9;
+/// Past the longest burst seen in training the guess is worth little: it fades faster.
+const LONG_LOSS_FADE: f32 = 0.75;
+const TRAINED_BURST: u32 = 3;
 
 /// Why codes were refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +33,7 @@ pub struct Decoder {
     trunk: Vec<f32>,
     shaping: Vec<f32>,
     overlap: [f32; HOP],
+    lost_in_a_row: u32,
 }
 
 impl Decoder {
@@ -42,6 +46,7 @@ impl Decoder {
             trunk: vec![0.0; model.dec_in.outputs()],
             shaping: vec![0.0; STEPS * model.dec_out.outputs()],
             overlap: [0.0; HOP],
+            lost_in_a_row: 0,
             model,
         }
     }
@@ -60,13 +65,20 @@ impl Decoder {
                 *value += entry;
             }
         }
+        self.lost_in_a_row = 0;
         self.render(false, pcm);
         Ok(())
     }
 
     /// Stands in for a frame that never came: holds the last sound and lets it fade.
     pub fn conceal(&mut self, pcm: &mut [f32]) {
-        self.last.iter_mut().for_each(|v| *v *= LOST_FADE);
+        self.lost_in_a_row = self.lost_in_a_row.saturating_add(1);
+        let fade = if self.lost_in_a_row <= TRAINED_BURST {
+            LOST_FADE
+        } else {
+            LONG_LOSS_FADE
+        };
+        self.last.iter_mut().for_each(|v| *v *= fade);
         self.render(true, pcm);
     }
 
@@ -105,6 +117,7 @@ impl Decoder {
     pub fn reset(&mut self) {
         self.last.fill(0.0);
         self.overlap.fill(0.0);
+        self.lost_in_a_row = 0;
         self.states.iter_mut().for_each(BlockState::reset);
     }
 }

@@ -127,7 +127,7 @@ mod tests {
             codes,
         };
         let bytes = file.to_bytes();
-        assert_eq!(AicFile::parse(&bytes).unwrap(), file);
+        assert_eq!(AicFile::parse(&bytes), Ok(file));
         for end in 0..bytes.len() {
             assert!(AicFile::parse(&bytes[..end]).is_err(), "cut at {end}");
         }

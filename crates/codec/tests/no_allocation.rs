@@ -1,0 +1,48 @@
+//! The media path's promise: no allocation once a stream has been made.
+
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+
+use auralink_codec::{Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model};
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: every call goes to the system's allocator unchanged; counting touches only a thread-local `Cell`, whose
+// constant initialiser does not allocate.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller's promise is passed on.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static COUNTING: Counting = Counting;
+
+#[test]
+fn a_running_stream_never_allocates() -> Result<(), Box<dyn std::error::Error>> {
+    let model = Model::builtin()?;
+    let (mut encoder, mut decoder) = (Encoder::new(model.clone()), Decoder::new(model));
+    let (mut codes, mut pcm) = ([0u16; LEVELS_MAX], [0.1f32; FRAME_SAMPLES]);
+    let before = ALLOCATIONS.with(Cell::get);
+    assert!(before > 0, "the counter counts");
+    for _ in 0..20 {
+        encoder.encode(&pcm, &mut codes);
+        decoder.decode(&codes, &mut pcm)?;
+        decoder.conceal(&mut pcm);
+    }
+    encoder.reset();
+    decoder.reset();
+    assert_eq!(ALLOCATIONS.with(Cell::get), before);
+    Ok(())
+}
