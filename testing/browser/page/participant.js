@@ -9,8 +9,15 @@ function enter(name, room) {
     room.on(RoomEvent[event], (who) => note(event, who?.identity));
   }
   room.on(RoomEvent.Disconnected, (reason) => note('Disconnected', reason));
-  room.on(RoomEvent.TrackSubscribed, (_, publication, who) => note('TrackSubscribed', `${who.identity}/${publication.kind}`));
-  room.on(RoomEvent.TrackUnsubscribed, (_, publication, who) => note('TrackUnsubscribed', `${who.identity}/${publication.kind}`));
+  room.on(RoomEvent.TrackSubscribed, (track, publication, who) => {
+    // Chromium decodes sound only for somebody who listens.
+    if (track.kind === 'audio') document.body.append(track.attach());
+    note('TrackSubscribed', `${who.identity}/${publication.kind}`);
+  });
+  room.on(RoomEvent.TrackUnsubscribed, (track, publication, who) => {
+    track.detach().forEach((element) => element.remove());
+    note('TrackUnsubscribed', `${who.identity}/${publication.kind}`);
+  });
   room.on(RoomEvent.TrackSubscriptionFailed, (sid) => note('TrackSubscriptionFailed', sid));
   room.on(RoomEvent.TrackMuted, (publication, who) => note('TrackMuted', `${who.identity}/${publication.kind}`));
   room.on(RoomEvent.TrackUnmuted, (publication, who) => note('TrackUnmuted', `${who.identity}/${publication.kind}`));
