@@ -283,7 +283,7 @@ mod tests {
         let folder = tempfile::tempdir()?;
         let path = folder.path().join("noise.aic");
         fs::write(&path, b"RIFFxxxxWAVE")?;
-        let refusal = decode(&path, &folder.path().join("out.wav")).unwrap_err();
+        let refusal = decode(&path, &folder.path().join("out.wav")).expect_err("it is refused");
         assert!(format!("{refusal:#}").contains("noise.aic"));
         let mut file = AicFile {
             model: auralink_codec::ModelId(0),
@@ -293,7 +293,7 @@ mod tests {
         };
         file.model.0 = !Model::builtin()?.id().0;
         fs::write(&path, file.to_bytes())?;
-        let refusal = decode(&path, &folder.path().join("out.wav")).unwrap_err();
+        let refusal = decode(&path, &folder.path().join("out.wav")).expect_err("it is refused");
         assert!(format!("{refusal:#}").contains("coded by model"));
         Ok(())
     }
