@@ -20,6 +20,12 @@ const MAX_ARRIVALS: usize = 512;
 /// Held on top of what jitter asks for: scheduling of sender and receiver, milliseconds.
 const MARGIN_MS: f64 = 15.0;
 
+/// Held in addition while packets get longer, because the next step may follow: one frame and a little.
+const GROWING_MS: f64 = 25.0;
+
+/// How long after a step another is expected.
+const GROWING: Duration = Duration::from_millis(600);
+
 /// Longest delay asked for, milliseconds.
 const MAX_TARGET_MS: f64 = 1_000.0;
 
@@ -144,6 +150,7 @@ pub(crate) struct Transit {
     origin: Option<(Instant, u64)>,
     arrivals: VecDeque<(Instant, f64, f64)>,
     floor_ms: f64,
+    grew: Option<Instant>,
 }
 
 impl Transit {
@@ -151,6 +158,7 @@ impl Transit {
         Self {
             origin: None,
             arrivals: VecDeque::new(),
+            grew: None,
             floor_ms: floor.as_secs_f64() * 1000.0,
         }
     }
@@ -170,7 +178,16 @@ impl Transit {
     /// A packet of new audio arrived.
     pub(crate) fn arrived(&mut self, now: Instant, at: u64, len: u32) {
         let end = self.of(now, at + u64::from(len));
-        self.arrivals.push_back((now, end, f64::from(len) / 48.0));
+        let ms = f64::from(len) / 48.0;
+        if self.arrivals.back().is_some_and(|(_, _, last)| ms > *last) {
+            self.grew = Some(now);
+        } else if self
+            .grew
+            .is_some_and(|grew| now.saturating_duration_since(grew) > GROWING)
+        {
+            self.grew = None;
+        }
+        self.arrivals.push_back((now, end, ms));
         let too_old = |when: Instant| now.saturating_duration_since(when) > MEMORY;
         while self.arrivals.len() > MAX_ARRIVALS
             || self.arrivals.front().is_some_and(|first| too_old(first.0))
@@ -190,7 +207,8 @@ impl Transit {
         // All but one in thirty: a single late packet is concealed rather than waited for by all later ones.
         let latest = ends[ends.len() - 1 - ends.len() / 30];
         let longest = self.arrivals.iter().map(|(_, _, len)| *len).fold(0.0, f64::max);
-        let hold = (latest - earliest + longest + MARGIN_MS)
+        let growing = if self.grew.is_some() { GROWING_MS } else { 0.0 };
+        let hold = (latest - earliest + longest + MARGIN_MS + growing)
             .max(self.floor_ms)
             .min(MAX_TARGET_MS);
         Some(earliest + hold)
@@ -199,6 +217,7 @@ impl Transit {
     /// The timeline begins anew.
     pub(crate) fn reset(&mut self) {
         self.origin = None;
+        self.grew = None;
         self.arrivals.clear();
     }
 }

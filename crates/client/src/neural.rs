@@ -48,5 +48,50 @@ pub trait SpeechDecoder: Send {
 
 /// The model that comes with AuraLink.
 pub fn builtin() -> Result<Arc<dyn SpeechModel>, JoinError> {
-    Err(JoinError::Codec("no speech model is built in".to_owned()))
+    let model = auralink_codec::Model::builtin().map_err(|error| JoinError::Codec(error.to_string()))?;
+    Ok(Arc::new(Builtin(model)))
+}
+
+struct Builtin(Arc<auralink_codec::Model>);
+
+impl SpeechModel for Builtin {
+    fn id(&self) -> u16 {
+        self.0.id().0
+    }
+
+    fn levels(&self) -> usize {
+        auralink_codec::LEVELS_MAX
+    }
+
+    fn delay(&self) -> usize {
+        auralink_codec::OUTPUT_LAG_SAMPLES
+    }
+
+    fn encoder(&self) -> Box<dyn SpeechEncoder> {
+        Box::new(auralink_codec::Encoder::new(self.0.clone()))
+    }
+
+    fn decoder(&self) -> Box<dyn SpeechDecoder> {
+        Box::new(auralink_codec::Decoder::new(self.0.clone()))
+    }
+}
+
+impl SpeechEncoder for auralink_codec::Encoder {
+    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) {
+        self.encode(pcm, codes);
+    }
+}
+
+impl SpeechDecoder for auralink_codec::Decoder {
+    fn decode(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool {
+        self.decode(codes, pcm).is_ok()
+    }
+
+    fn conceal(&mut self, pcm: &mut [f32]) {
+        self.conceal(pcm);
+    }
+
+    fn reset(&mut self) {
+        self.reset();
+    }
 }

@@ -13,8 +13,11 @@ use crate::error::JoinError;
 use crate::neural::{FRAME_48K, SpeechModel};
 use crate::source::AudioSource;
 
-/// Audio fed to a fresh encoder before its first packet, so that it does not start cold: 200 ms.
+/// Audio fed to a fresh neural encoder before its first packet, so that it does not start cold: 200 ms.
 const WARM_UP: usize = 10 * FRAME_48K;
+
+/// Time between two steps towards longer packets, samples at 48 kHz: 240 ms.
+const STEP: u64 = 240 * 48;
 
 /// Longest packet.
 const MAX_PACKET_MS: u32 = 120;
@@ -87,6 +90,7 @@ pub struct Publisher {
     first_timestamp: u32,
     muted: bool,
     resumed: bool,
+    silent: bool,
     previous: Option<(u64, Vec<u8>)>,
     pcm: Vec<f32>,
     encoded: Vec<u8>,
@@ -98,6 +102,8 @@ struct Current {
     packet_ms: u32,
     encoder: AudioEncoder,
     fresh: bool,
+    /// Where packets of this length began.
+    since: u64,
 }
 
 impl Publisher {
@@ -131,6 +137,7 @@ impl Publisher {
             first_timestamp,
             muted: false,
             resumed: true,
+            silent: false,
             previous: None,
             pcm: Vec::new(),
             encoded: Vec::new(),
@@ -232,7 +239,10 @@ impl Publisher {
     fn next_packet_ms(&self) -> u32 {
         let wanted = self.wanted_packet_ms();
         match &self.current {
-            Some(current) if wanted > current.packet_ms + 20 => current.packet_ms + 20,
+            Some(current) if wanted > current.packet_ms => {
+                let settled = self.position.saturating_sub(current.since) >= STEP;
+                current.packet_ms + if settled { 20 } else { 0 }
+            }
             _ => wanted,
         }
     }
@@ -252,13 +262,12 @@ impl Publisher {
             .encode(&self.pcm, current.fresh, &mut self.encoded)?;
         current.fresh = false;
         let own = current.codec == SourceCodec::Own;
-        if own && self.own.dtx && self.dtx_allowed && self.encoded.len() <= 2 {
+        let silent = own && self.own.dtx && self.dtx_allowed && self.encoded.len() <= 2;
+        let announced = std::mem::replace(&mut self.silent, silent);
+        if silent && announced {
             // One packet announces the silence; the ones after it are not sent (RFC 7587 section 3.1.3).
-            let announced = self.previous.as_ref().is_none_or(|(_, last)| last.len() <= 2);
-            self.previous = Some((at, self.encoded.clone()));
-            if announced && !self.resumed {
-                return Ok(None);
-            }
+            self.previous = None;
+            return Ok(None);
         }
         let mut payload = Vec::with_capacity(2 * self.encoded.len() + 8);
         let red = own && self.red;
@@ -307,8 +316,12 @@ impl Publisher {
             current.codec == self.wish && same_length
         });
         if same {
-            if let Some(current) = &mut self.current {
-                current.packet_ms = packet_ms;
+            if let Some(current) = self
+                .current
+                .as_mut()
+                .filter(|current| current.packet_ms != packet_ms)
+            {
+                (current.packet_ms, current.since) = (packet_ms, at);
             }
             return Ok(());
         }
@@ -319,12 +332,13 @@ impl Publisher {
         };
         let is_neural = matches!(encoder, AudioEncoder::Neural(_));
         let packet = packet_ms as usize * 48;
-        let packets = WARM_UP.div_ceil(packet);
-        let hold = if is_neural { 0 } else { self.hold };
+        // An Opus encoder begins cold: its decoder has not heard what a warm-up would make it build upon, and would
+        // fade in over 100 ms (measured), where a cold start costs the first 6.5 ms.
+        let packets = if is_neural { WARM_UP.div_ceil(packet) } else { 0 };
         self.pcm.resize(packet, 0.0);
         for back in (1..=packets).rev() {
             self.source
-                .read(at as i64 - hold - (back * packet) as i64, &mut self.pcm);
+                .read(at as i64 - (back * packet) as i64, &mut self.pcm);
             encoder.encode(&self.pcm, false, &mut self.encoded)?;
         }
         let was = self.current.as_ref().map(|current| current.codec);
@@ -332,11 +346,17 @@ impl Publisher {
             self.stats.switches.push((at / 48, name(self.wish)));
         }
         let fresh = is_neural && !matches!(was, None | Some(SourceCodec::Neural(_)));
+        let kept = self
+            .current
+            .as_ref()
+            .filter(|current| current.packet_ms == packet_ms);
+        let since = kept.map_or(at, |current| current.since);
         self.current = Some(Current {
             codec: self.wish,
             packet_ms,
             encoder,
             fresh,
+            since,
         });
         Ok(())
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use auralink_types::NeuralRate;
 use serde::Serialize;
 
-use crate::codecs::Decoders;
+use crate::codecs::{Decoders, OPUS_DELAY_48K};
 use crate::error::JoinError;
 use crate::jitter::{Extender, Inserted, Transit, Waiting};
 use crate::neural::SpeechModel;
@@ -313,6 +313,11 @@ impl Receiver {
         stats
     }
 
+    /// Every change of codec, packet time or redundancy so far.
+    pub fn switches(&self) -> &[Switch] {
+        &self.stats.switches
+    }
+
     /// When the receiver began.
     pub fn start(&self) -> Instant {
         self.start
@@ -396,7 +401,9 @@ impl Receiver {
     }
 
     fn missing(&mut self, samples: u64) {
-        if self.muted || self.silent_by_intent {
+        // After a mute nothing is missing until the sender's first packet.
+        self.silent_by_intent |= self.muted;
+        if self.silent_by_intent {
             self.stats.comfort_ms += samples as f64 / 48.0;
             return;
         }
@@ -423,7 +430,18 @@ impl Receiver {
 
     fn play(&mut self, now: Instant, position: u64, unit: Unit) {
         let switched = self.playing.is_some_and(|kind| kind != unit.kind);
-        let fading_out = if switched { self.fade_out() } else { Vec::new() };
+        // A sender that changes its packets begins with a new encoder, which is silent for as long as it lags.
+        let next = self
+            .shapes
+            .front()
+            .filter(|(from, _)| *from <= unit.at)
+            .map(|(_, shape)| *shape);
+        let reshaped = self.shape.is_some() && next.is_some() && next != self.shape;
+        let fading_out = if switched || reshaped {
+            self.fade_out()
+        } else {
+            Vec::new()
+        };
         if self.playing != Some(unit.kind) {
             self.decoders.begin(unit.kind);
             while let Some(earlier) = self.warm_up.pop_front() {
@@ -448,8 +466,14 @@ impl Receiver {
 
         let skip = ((position - unit.at) as usize).min(self.scratch.len());
         let mut block: Vec<f32> = self.scratch.drain(..).skip(skip).collect();
-        for (index, (new, old)) in block.iter_mut().zip(&fading_out).enumerate() {
-            let weight = (index as f32 + 0.5) / FADE as f32;
+        let silent = if unit.kind == Kind::Opus {
+            OPUS_DELAY_48K
+        } else {
+            0
+        };
+        for (index, (new, old)) in block.iter_mut().zip(&fading_out).take(silent + FADE).enumerate() {
+            // An Opus stream that begins is silent for as long as it lags.
+            let weight = (index as f32 - silent as f32 + 0.5).max(0.0) / FADE as f32;
             *new = *new * weight + old * (1.0 - weight);
         }
         self.position = Some(unit.end());
@@ -462,7 +486,6 @@ impl Receiver {
         self.scratch.clear();
         self.decoders
             .conceal(self.playing.unwrap_or(Kind::Opus), &mut self.scratch);
-        self.scratch.truncate(FADE);
         std::mem::take(&mut self.scratch)
     }
 

@@ -233,6 +233,15 @@ impl Session {
         Some((self.tracks.get(&mid)?.clone(), *kind))
     }
 
+    /// Whether that payload type is RED on receiving lines.
+    pub fn is_red(&self, pt: u8) -> bool {
+        self.rtc
+            .codec_config()
+            .params()
+            .iter()
+            .any(|params| params.red() == Some(Pt::from(pt)))
+    }
+
     /// Writes one audio packet. `false` when the microphone line is not there (yet).
     pub fn write(&mut self, now: Instant, packet: &Outgoing) -> bool {
         let (Some(mid), Some(terms)) = (self.microphone, &self.terms) else {

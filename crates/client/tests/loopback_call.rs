@@ -1,0 +1,146 @@
+//! Real clients, a real server, real DTLS-SRTP over loopback.
+
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+use auralink_client::{AtEnd, AudioSource, Client, ClientOptions, Hearing, JoinError};
+use auralink_media::{MediaConfig, MediaServer};
+use auralink_token::{Claims, KeyRing};
+
+struct Room {
+    url: String,
+    keys: Arc<KeyRing>,
+}
+
+impl Room {
+    async fn open() -> Self {
+        let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
+        let server = MediaServer::start(MediaConfig::loopback(keys.clone()))
+            .await
+            .unwrap();
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("ws://{}", listener.local_addr().unwrap());
+        let routes = server.router();
+        tokio::spawn(async move {
+            let _server = server;
+            axum::serve(listener, routes).await.unwrap();
+        });
+        Self { url, keys }
+    }
+
+    fn options(&self, identity: &str) -> ClientOptions {
+        let claims = Claims::join("room", identity);
+        let token = self
+            .keys
+            .mint("devkey", &claims, Duration::from_secs(600), SystemTime::now())
+            .unwrap();
+        ClientOptions::new(&self.url, token)
+    }
+}
+
+fn tone() -> AudioSource {
+    let pcm: Vec<f32> = (0..48_000)
+        .map(|n| 0.3 * (2.0 * std::f32::consts::PI * 440.0 * n as f32 / 48_000.0).sin())
+        .collect();
+    AudioSource::from_pcm(pcm, AtEnd::Loop)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stock_client_is_heard_by_another_and_both_count_what_flowed() {
+    let room = Room::open().await;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("heard.wav");
+    let mut listening = room.options("ben");
+    listening.hearing = Hearing::Record(path.clone());
+    let listener = Client::join(listening).await.unwrap();
+    let mut speaking = room.options("ada");
+    speaking.publish = Some(tone());
+    let speaker = Client::join(speaking).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(6)).await;
+    let spoke = speaker.leave().await.unwrap();
+    let heard = listener.leave().await.unwrap();
+
+    println!("up {:?}", spoke.steady);
+    println!("down {:?}", heard.steady);
+    assert_eq!(heard.stats.tracks.len(), 1, "{heard:?}");
+    let track = &heard.stats.tracks[0];
+    assert_eq!(track.identity.as_deref(), Some("ada"));
+    assert_eq!(track.stats.packets_lost, 0, "loopback loses nothing");
+    assert!(track.stats.packets > 200, "{} packets", track.stats.packets);
+    assert!(spoke.stats.sent.wire_bytes > spoke.stats.sent.audio_payload_bytes);
+    // Opus at 48 kbps, 20 ms, its previous packet with it: what a stock client sends.
+    assert!(
+        (70.0..120.0).contains(&spoke.steady.up_audio_payload_kbps),
+        "{:?}",
+        spoke.steady
+    );
+    assert!(
+        (45.0..55.0).contains(&spoke.steady.up_audio_packets_per_s),
+        "{:?}",
+        spoke.steady
+    );
+
+    let mut wav = hound::WavReader::open(&path).unwrap();
+    let pcm: Vec<f32> = wav
+        .samples::<i16>()
+        .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
+        .collect();
+    let middle = &pcm[pcm.len() / 2..pcm.len() / 2 + 48_000];
+    let rising = middle
+        .windows(2)
+        .filter(|pair| pair[0] < 0.0 && pair[1] >= 0.0)
+        .count();
+    assert!(
+        (430..=450).contains(&rising),
+        "{rising} periods of a 440 Hz tone in a second"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_late_joiner_and_a_mute_leave_both_sides_connected() {
+    let room = Room::open().await;
+    let mut speaking = room.options("ada");
+    speaking.publish = Some(tone());
+    let speaker = Client::join(speaking).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let listener = Client::join(room.options("ben")).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let before = listener.stats().await.unwrap();
+    assert!(
+        before.received.audio_packets > 20,
+        "{}",
+        before.received.audio_packets
+    );
+    speaker.set_muted(true).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let muted = listener.stats().await.unwrap().received.audio_packets;
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert!(listener.stats().await.unwrap().received.audio_packets <= muted + 2);
+    speaker.set_muted(false).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_000)).await;
+    assert!(listener.stats().await.unwrap().received.audio_packets > muted + 20);
+    speaker.leave().await.unwrap();
+    let report = listener.leave().await.unwrap();
+    assert!(
+        report.stats.tracks[0].stats.comfort_ms > 800.0,
+        "{:?}",
+        report.stats.tracks[0].stats
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_refused_client_is_told_why_in_the_servers_words() {
+    let room = Room::open().await;
+    for token in ["", "no.token.here"] {
+        let error = Client::join(ClientOptions::new(&room.url, token))
+            .await
+            .err()
+            .unwrap();
+        match error {
+            JoinError::Refused { status, text } => {
+                assert!(status == 401 && !text.is_empty(), "{status} {text:?}")
+            }
+            other => panic!("{other}"),
+        }
+    }
+}
