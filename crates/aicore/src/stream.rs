@@ -1,0 +1,58 @@
+//! One published track at the core: decoded once, coded for every rung wanted.
+
+use std::sync::Arc;
+
+use auralink_codec::Model;
+use auralink_engine::{Coded, InFrame};
+use auralink_types::{Reason, Rung};
+
+use crate::input::{Decoded, Input};
+use crate::output::Output;
+
+pub(crate) struct Stream {
+    input: Input,
+    outputs: Vec<Output>,
+    model: Option<Arc<Model>>,
+}
+
+impl Stream {
+    pub(crate) fn new(rungs: &[Rung], model: Option<Arc<Model>>) -> Result<Self, Reason> {
+        let input = Input::new(model.as_ref()).map_err(|_| Reason::ModelFailure)?;
+        let mut stream = Self {
+            input,
+            outputs: Vec::new(),
+            model,
+        };
+        stream.set_rungs(rungs)?;
+        Ok(stream)
+    }
+
+    /// Coders of rungs that stay keep their state.
+    pub(crate) fn set_rungs(&mut self, rungs: &[Rung]) -> Result<(), Reason> {
+        self.outputs.retain(|output| rungs.contains(&output.rung));
+        for &rung in rungs {
+            if !self.outputs.iter().any(|output| output.rung == rung) {
+                self.outputs.extend(Output::new(rung, self.model.as_ref())?);
+            }
+        }
+        Ok(())
+    }
+
+    /// Decodes one packet and codes what is complete. A packet that cannot be read is skipped: the next one finds
+    /// a hole, which is concealed.
+    pub(crate) fn handle_frame(&mut self, frame: &InFrame, out: &mut Vec<Coded>) -> Result<(), Reason> {
+        match self.input.decode(frame.kind, frame.timestamp, &frame.payload) {
+            Decoded::Sound {
+                timestamp,
+                pcm,
+                fresh,
+            } => {
+                for output in &mut self.outputs {
+                    output.push(timestamp, pcm, fresh, out)?;
+                }
+                Ok(())
+            }
+            Decoded::Old | Decoded::Bad => Ok(()),
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The core with real codecs on a voice-like sound.
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, channel};
+use std::time::{Duration, Instant};
+
+use auralink_aicore::LocalCore;
+use auralink_engine::{Coded, InFrame, InKind, Outcome, Processor, Refused, StreamId};
+use auralink_opus::{Decoder, Encoder, EncoderConfig};
+use auralink_types::{Bitrate, Lean, Neural, NeuralRate, PacketTime, Reason, Rung};
+use auralink_wire::aic;
+
+const LEAN: Rung = Rung::Lean(Lean {
+    bitrate: Bitrate::kbps(12),
+    packet: PacketTime::Ms60,
+});
+const NEURAL: Rung = Rung::Neural(Neural {
+    rate: NeuralRate::Kbps6,
+    packet: PacketTime::Ms60,
+    copies: 3,
+});
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn core() -> (LocalCore, Receiver<()>) {
+    let (tell, woken) = channel();
+    let wake = Arc::new(move || {
+        let _ = tell.send(());
+    });
+    (LocalCore::start(1, wake), woken)
+}
+
+fn voice(frames: usize) -> Vec<Vec<u8>> {
+    let config = EncoderConfig {
+        bandwidth: None,
+        ..EncoderConfig::lean(32_000, 20)
+    };
+    let mut encoder = Encoder::new(&config).unwrap();
+    let mut phase = 0.0f32;
+    (0..frames)
+        .map(|frame| {
+            let pcm: Vec<f32> = (0..320)
+                .map(|n| {
+                    phase +=
+                        2.0 * std::f32::consts::PI * (130.0 + 20.0 * (frame as f32 * 0.3).sin()) / 16_000.0;
+                    let tone: f32 = (1..16).map(|k| (k as f32 * phase).sin() / k as f32).sum();
+                    0.1 * tone * (0.6 + 0.4 * ((frame * 320 + n) as f32 / 2000.0).sin())
+                })
+                .collect();
+            let mut packet = vec![0; 400];
+            let len = encoder.encode(&pcm, &mut packet).unwrap();
+            packet.truncate(len);
+            packet
+        })
+        .collect()
+}
+
+fn submit(
+    core: &mut LocalCore,
+    stream: StreamId,
+    kind: InKind,
+    timestamp: u64,
+    payload: &[u8],
+) -> Result<(), Refused> {
+    let deadline = Instant::now() + PATIENCE;
+    core.submit(
+        stream,
+        InFrame {
+            kind,
+            timestamp,
+            payload: payload.into(),
+            deadline,
+        },
+    )
+}
+
+/// Polls until `enough` says so.
+fn collect(core: &mut LocalCore, woken: &Receiver<()>, enough: impl Fn(&[Outcome]) -> bool) -> Vec<Outcome> {
+    let (mut outcomes, until) = (Vec::new(), Instant::now() + PATIENCE);
+    while !enough(&outcomes) {
+        assert!(Instant::now() < until, "nothing more came after {outcomes:?}");
+        let _ = woken.recv_timeout(Duration::from_millis(50));
+        outcomes.extend(std::iter::from_fn(|| core.poll()));
+    }
+    outcomes
+}
+
+fn coded(outcomes: &[Outcome], rung: Rung) -> Vec<Coded> {
+    let packet = |outcome: &Outcome| match outcome {
+        Outcome::Coded { packet, .. } if packet.rung == rung => Some(packet.clone()),
+        _ => None,
+    };
+    outcomes.iter().filter_map(packet).collect()
+}
+
+fn took(outcomes: &[Outcome]) -> usize {
+    outcomes
+        .iter()
+        .filter(|o| matches!(o, Outcome::Took { .. }))
+        .count()
+}
+
+#[test]
+fn one_decode_serves_every_rung_and_packets_join_without_holes() {
+    let (mut core, woken) = core();
+    let stream = core.open(&[LEAN, NEURAL]).unwrap();
+    for (n, packet) in voice(90).iter().enumerate() {
+        submit(&mut core, stream, InKind::Opus, 5_000 + n as u64 * 960, packet).unwrap();
+    }
+    let outcomes = collect(&mut core, &woken, |o| took(o) == 90);
+    for rung in [LEAN, NEURAL] {
+        let packets = coded(&outcomes, rung);
+        assert_eq!(packets.len(), 30);
+        for (n, packet) in packets.iter().enumerate() {
+            assert_eq!(
+                (packet.timestamp, packet.samples),
+                (5_000 + n as u64 * 2880, 2880)
+            );
+            assert_eq!(aic::is_aic(&packet.payload), rung == NEURAL);
+        }
+        assert!(
+            packets.last().unwrap().quality.is_some(),
+            "a second of sound is enough for an estimate"
+        );
+    }
+    let neural = &coded(&outcomes, NEURAL)[10];
+    let packet = aic::AicPacket::parse(&neural.payload).unwrap();
+    assert_eq!(
+        (packet.frame_count(), packet.copy_count(), packet.model),
+        (3, 3, core.models()[0])
+    );
+}
+
+#[test]
+fn a_neural_publisher_is_decoded_for_stock_receivers() {
+    let (mut core, woken) = core();
+    let (first, second) = (core.open(&[NEURAL]).unwrap(), core.open(&[LEAN]).unwrap());
+    for (n, packet) in voice(60).iter().enumerate() {
+        submit(&mut core, first, InKind::Opus, n as u64 * 960, packet).unwrap();
+    }
+    let neural = coded(&collect(&mut core, &woken, |o| took(o) == 60), NEURAL);
+    // One packet gets lost on the way: its copies are in the next.
+    for packet in neural.iter().enumerate().filter(|(n, _)| *n != 7).map(|(_, p)| p) {
+        submit(&mut core, second, InKind::Aic, packet.timestamp, &packet.payload).unwrap();
+    }
+    let lean = coded(&collect(&mut core, &woken, |o| took(o) == 19), LEAN);
+    assert_eq!(lean.len(), 20, "the hole was filled");
+    let mut decoder = Decoder::new(16_000, 1, 0).unwrap();
+    let mut pcm = vec![0.0; 1920];
+    let mut power = 0.0;
+    for packet in &lean {
+        let samples = decoder.decode(&packet.payload, &mut pcm).unwrap();
+        power += pcm[..samples].iter().map(|s| s * s).sum::<f32>();
+    }
+    assert!(power / (20.0 * 960.0) > 1e-4, "the voice is there");
+}
+
+#[test]
+fn a_killed_worker_reports_its_streams_and_comes_back() {
+    let (mut core, woken) = core();
+    let stream = core.open(&[LEAN]).unwrap();
+    core.faults().kill_workers(Duration::from_millis(300));
+    let outcomes = collect(&mut core, &woken, |o| {
+        o.iter().any(|o| matches!(o, Outcome::Failed { .. }))
+    });
+    assert!(
+        matches!(outcomes[..], [Outcome::Failed { stream: s, reason: Reason::CoreUnreachable }] if s == stream)
+    );
+    assert_eq!(
+        submit(&mut core, stream, InKind::Opus, 0, &[0]),
+        Err(Refused::UnknownStream)
+    );
+    assert_eq!(
+        core.open(&[LEAN]),
+        Err(Refused::Unreachable),
+        "it stays down for a while"
+    );
+    let until = Instant::now() + PATIENCE;
+    let again = loop {
+        assert!(Instant::now() < until, "the worker never came back");
+        match core.open(&[LEAN]) {
+            Ok(stream) => break stream,
+            Err(_) => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    for (n, packet) in voice(6).iter().enumerate() {
+        submit(&mut core, again, InKind::Opus, n as u64 * 960, packet).unwrap();
+    }
+    assert_eq!(
+        coded(&collect(&mut core, &woken, |o| took(o) == 6), LEAN).len(),
+        2
+    );
+}
+
+#[test]
+fn ten_thousand_random_payloads_harm_nothing() {
+    let (mut core, woken) = core();
+    let stream = core.open(&[LEAN, NEURAL]).unwrap();
+    let mut seed = 7u64;
+    let mut random = move || {
+        seed ^= seed << 13;
+        seed ^= seed >> 7;
+        seed ^= seed << 17;
+        seed
+    };
+    for n in 0..10_000u64 {
+        let len = random() % 40;
+        let mut payload: Vec<u8> = (0..len).map(|_| random() as u8).collect();
+        if n % 2 == 0 && len >= 2 {
+            (payload[0], payload[1]) = (payload[0] | 3, payload[1] & !0x3f);
+        }
+        let kind = if n % 2 == 0 { InKind::Aic } else { InKind::Opus };
+        while submit(&mut core, stream, kind, n * 960, &payload) == Err(Refused::Full) {
+            let _ = woken.recv_timeout(Duration::from_millis(5));
+            while let Some(outcome) = core.poll() {
+                assert!(!matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+            }
+        }
+    }
+    assert!(core.open(&[LEAN]).is_ok(), "the worker is alive");
+}
