@@ -1,0 +1,238 @@
+//! Metric rows in batches, off the media path.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use auralink_types::MetricRow;
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::MissedTickBehavior;
+
+use crate::error::StoreError;
+use crate::metric_sql;
+use crate::spool::{SPOOL_MAX, Spool};
+use crate::store::Store;
+
+/// Rows between the media path and the writer: what may come in while one batch waits for the database's lock.
+pub const QUEUE_MAX: usize = 16_384;
+
+/// Most rows in one transaction.
+pub const BATCH_MAX: usize = 1000;
+
+/// Longest time a row waits while the database is well.
+pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
+
+/// How often a flush tries before it gives up; each try waits for the lock as long as the store does.
+const FLUSH_TRIES: u32 = 3;
+
+/// Counts since start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WriterStats {
+    /// Rows in the database.
+    pub written: u64,
+    /// Rows lost because the queue or the spool was full.
+    pub dropped: u64,
+    /// Rows that no table would take.
+    pub refused: u64,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    written: AtomicU64,
+    queue_full: AtomicU64,
+    spool_full: AtomicU64,
+    refused: AtomicU64,
+}
+
+/// Where the media path leaves its rows. Cloning shares it; when the last clone goes, what waits is written.
+#[derive(Clone, Debug)]
+pub struct MetricWriter {
+    rows: mpsc::Sender<MetricRow>,
+    flushes: mpsc::Sender<oneshot::Sender<bool>>,
+    counts: Arc<Counts>,
+}
+
+impl MetricWriter {
+    /// Starts the writer's task on the current tokio runtime.
+    pub fn start(store: Store) -> Self {
+        Self::with_spool(store, SPOOL_MAX)
+    }
+
+    fn with_spool(store: Store, spool_max: usize) -> Self {
+        let (rows, incoming) = mpsc::channel(QUEUE_MAX);
+        let (flushes, asked) = mpsc::channel(1);
+        let counts = Arc::new(Counts::default());
+        let task = Task {
+            store,
+            spool: Spool::new(spool_max),
+            counts: Arc::clone(&counts),
+        };
+        tokio::spawn(task.run(incoming, asked));
+        Self {
+            rows,
+            flushes,
+            counts,
+        }
+    }
+
+    /// Leaves a row; never waits. A row that finds the queue full is dropped and counted.
+    pub fn push(&self, row: MetricRow) {
+        let Some(row) = sound(row) else {
+            return add(&self.counts.refused, 1);
+        };
+        if self.rows.try_send(row).is_err() {
+            add(&self.counts.queue_full, 1);
+        }
+    }
+
+    /// Waits until every row pushed before is in the database. `false` when the database would not take them; they
+    /// stay in the spool.
+    pub async fn flush(&self) -> bool {
+        let (done, answer) = oneshot::channel();
+        self.flushes.send(done).await.is_ok() && answer.await.unwrap_or(false)
+    }
+
+    /// Counts since start.
+    pub fn stats(&self) -> WriterStats {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        WriterStats {
+            written: read(&self.counts.written),
+            dropped: read(&self.counts.queue_full) + read(&self.counts.spool_full),
+            refused: read(&self.counts.refused),
+        }
+    }
+}
+
+struct Task {
+    store: Store,
+    spool: Spool<MetricRow>,
+    counts: Arc<Counts>,
+}
+
+impl Task {
+    async fn run(
+        mut self,
+        mut incoming: mpsc::Receiver<MetricRow>,
+        mut asked: mpsc::Receiver<oneshot::Sender<bool>>,
+    ) {
+        let mut tick = tokio::time::interval(FLUSH_EVERY);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut away = false;
+        let mut fresh = Vec::with_capacity(BATCH_MAX);
+        loop {
+            tokio::select! {
+                ask = asked.recv() => {
+                    let Some(done) = ask else { break };
+                    self.drain(&mut incoming);
+                    away = !self.insist().await;
+                    // Who asked may be gone; the rows are written all the same.
+                    let _ = done.send(!away);
+                }
+                count = incoming.recv_many(&mut fresh, BATCH_MAX) => {
+                    if count == 0 {
+                        break;
+                    }
+                    fresh.drain(..).for_each(|row| self.spool.push(row));
+                    self.note_drops();
+                    // While the database is away only the tick tries again.
+                    if !away && self.spool.len() >= BATCH_MAX {
+                        away = !self.write_out().await;
+                    }
+                }
+                _ = tick.tick() => away = !self.write_out().await,
+            }
+        }
+        self.drain(&mut incoming);
+        self.insist().await;
+    }
+
+    fn drain(&mut self, incoming: &mut mpsc::Receiver<MetricRow>) {
+        while let Ok(row) = incoming.try_recv() {
+            self.spool.push(row);
+        }
+        self.note_drops();
+    }
+
+    async fn insist(&mut self) -> bool {
+        for _ in 0..FLUSH_TRIES {
+            if self.write_out().await {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// Writes all that waits; `false` when the database is away.
+    async fn write_out(&mut self) -> bool {
+        while self.spool.len() > 0 {
+            let batch = self.spool.take(BATCH_MAX);
+            match metric_sql::write(&self.store, &batch).await {
+                Ok(()) => add(&self.counts.written, batch.len() as u64),
+                Err(error) if error.is_transient() => return self.give_back(batch, &error),
+                // One bad row must not cost its neighbours.
+                Err(_) => {
+                    if let Err((rest, error)) = self.write_singly(batch).await {
+                        return self.give_back(rest, &error);
+                    }
+                }
+            }
+        }
+        true
+    }
+
+    async fn write_singly(&mut self, batch: Vec<MetricRow>) -> Result<(), (Vec<MetricRow>, StoreError)> {
+        let mut rows = batch.into_iter();
+        while let Some(row) = rows.next() {
+            match metric_sql::write(&self.store, std::slice::from_ref(&row)).await {
+                Ok(()) => add(&self.counts.written, 1),
+                Err(error) if error.is_transient() => {
+                    return Err((std::iter::once(row).chain(rows).collect(), error));
+                }
+                Err(error) => {
+                    tracing::warn!(%error, session = %row.session_id, "metric row refused");
+                    add(&self.counts.refused, 1);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn give_back(&mut self, batch: Vec<MetricRow>, error: &StoreError) -> bool {
+        self.spool.give_back(batch);
+        self.note_drops();
+        tracing::warn!(%error, waiting = self.spool.len(), "metric rows wait for the database");
+        false
+    }
+
+    fn note_drops(&self) {
+        self.counts
+            .spool_full
+            .store(self.spool.dropped(), Ordering::Relaxed);
+    }
+}
+
+fn add(count: &AtomicU64, more: u64) {
+    count.fetch_add(more, Ordering::Relaxed);
+}
+
+/// The row as it may be stored: a rate that is not a finite number or an owner without a name refuses it, any other
+/// broken figure is left out.
+fn sound(mut row: MetricRow) -> Option<MetricRow> {
+    let rates = row.original_bandwidth_kbps.is_finite() && row.compressed_bandwidth_kbps.is_finite();
+    if !rates || row.owner.user.as_str().is_empty() {
+        return None;
+    }
+    for value in [
+        &mut row.inference_latency_ms,
+        &mut row.inference_latency_p99_ms,
+        &mut row.quality_score,
+        &mut row.psnr_db,
+    ] {
+        *value = value.filter(|value| value.is_finite());
+    }
+    Some(row)
+}
+
+#[cfg(test)]
+#[path = "writer_tests.rs"]
+mod tests;
