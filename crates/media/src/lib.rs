@@ -31,6 +31,7 @@ mod sequence;
 mod server;
 mod session;
 mod signal;
+pub mod tap;
 mod track;
 mod video;
 

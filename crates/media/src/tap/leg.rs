@@ -1,0 +1,358 @@
+//! One subscriber: its timeline, the originals it holds back, and what it waits for.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, Phase};
+use auralink_quality::savings::SavingsMeter;
+use auralink_types::{Reason, Rung};
+
+use super::original::Original;
+use super::stats::{Stats, on_wire};
+use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
+use crate::sequence::SequenceMap;
+
+/// First sequence number of a leg.
+const FIRST_SEQ: u64 = 1024;
+/// Originals held back at most; a full queue goes out at once.
+const HELD_MAX: usize = 64;
+/// Time for threads to be scheduled on top of the policy's own limit.
+const SLACK: Duration = Duration::from_millis(10);
+/// How long a group that lacks its last frame waits beyond its packet time, so that jitter of the sender alone
+/// does not undo a packet.
+const STRAGGLER: Duration = Duration::from_millis(40);
+/// Longest hole that a coded packet may bridge.
+const BRIDGE_TICKS: u64 = 6 * 960;
+/// Least time between two changes of rung, but for those to the original.
+const SWITCH_PAUSE: Duration = Duration::from_secs(10);
+
+/// Where packets and counts of a leg go.
+pub(super) struct Sink<'a> {
+    pub out: &'a mut VecDeque<TapOutput>,
+    pub stats: &'a mut Stats,
+}
+
+pub(super) struct Leg {
+    pub id: LegId,
+    pub caps: LegCaps,
+    pub network: NetworkAnalyzer,
+    pub fallback: Fallback,
+    /// What goes out.
+    pub rung: Rung,
+    /// What should go out; its packets are awaited when it is another coded rung.
+    pub wanted: Rung,
+    /// Why `wanted` is not what the policy would like.
+    pub reason: Option<Reason>,
+    pub savings: SavingsMeter,
+    /// Originals from here on are held, on a coded rung.
+    hold_from: u64,
+    /// Back on originals: what lies before this has gone out as coded packets.
+    repeated_until: u64,
+    /// End of the audio that has gone out.
+    cursor: u64,
+    held: VecDeque<Arc<Original>>,
+    /// Maps the publisher's numbers while originals go out at once.
+    map: Option<SequenceMap>,
+    last_out: u64,
+    last_switch: Option<Instant>,
+}
+
+impl Leg {
+    pub(super) fn new(now: Instant, id: LegId, caps: LegCaps) -> Self {
+        Self {
+            id,
+            caps,
+            network: NetworkAnalyzer::default(),
+            fallback: Fallback::new(now),
+            rung: Rung::Original,
+            wanted: Rung::Original,
+            reason: None,
+            savings: SavingsMeter::default(),
+            hold_from: 0,
+            repeated_until: 0,
+            cursor: 0,
+            held: VecDeque::new(),
+            map: None,
+            last_out: FIRST_SEQ - 1,
+            last_switch: None,
+        }
+    }
+
+    /// Takes a padding packet: nothing goes out and no gap stays.
+    pub(super) fn skip(&mut self, seq: u64) {
+        if let Some(map) = &mut self.map {
+            map.drop(seq);
+        }
+    }
+
+    /// Takes a packet nobody can read: it goes on where nothing is held back, as without AIC.
+    pub(super) fn handle_unreadable(&mut self, original: &Original, sink: &mut Sink<'_>) {
+        if self.rung == Rung::Original {
+            self.send_direct(original, sink);
+        }
+    }
+
+    pub(super) fn handle_original(&mut self, now: Instant, original: &Arc<Original>, sink: &mut Sink<'_>) {
+        if self.rung == Rung::Original {
+            self.send_direct(original, sink);
+            return;
+        }
+        if original.at < self.cursor {
+            sink.stats.outdated += 1;
+            return;
+        }
+        if original.dtx {
+            self.flush(sink);
+            self.send_in_turn(original, sink);
+        } else if original.at < self.hold_from {
+            self.send_in_turn(original, sink);
+        } else {
+            // A packet that overtook another waits in its place.
+            let place = self.held.partition_point(|held| held.at <= original.at);
+            if place > 0 && self.held[place - 1].at == original.at {
+                sink.stats.outdated += 1;
+                return;
+            }
+            self.held.insert(place, original.clone());
+            if self.held.len() > HELD_MAX {
+                self.bad(now, Reason::Late, sink);
+                self.flush(sink);
+            }
+        }
+    }
+
+    /// Takes a coded packet of any rung of the track. `timely` says whether it met its deadline.
+    pub(super) fn handle_coded(&mut self, now: Instant, packet: &Coded, timely: bool, sink: &mut Sink<'_>) {
+        if packet.rung == self.rung {
+            self.send_coded(now, packet, sink);
+        } else if packet.rung == self.wanted && self.fallback.phase() == Phase::Probation {
+            if timely {
+                self.fallback.handle_good(now);
+            } else {
+                self.bad(now, Reason::Late, sink);
+            }
+        } else if packet.rung == self.wanted && self.fallback.may_send_coded() && self.may_switch(now) {
+            self.switch_at(now, packet, sink);
+        }
+    }
+
+    /// Lets time pass: what is overdue goes out as it came.
+    pub(super) fn handle_timeout(&mut self, now: Instant, max_latency: Duration, sink: &mut Sink<'_>) {
+        while let Some((deadline, until, complete)) = self.deadline(max_latency) {
+            if now < deadline {
+                break;
+            }
+            self.flush_until(until, sink);
+            // A group that lacks frames is the sender's pause, not the core's fault.
+            if complete {
+                self.bad(now, Reason::Late, sink);
+            }
+        }
+        if self.fallback.handle_timeout(now) {
+            sink.out
+                .push_back(TapOutput::Event(TapEvent::Recovered { leg: self.id }));
+        }
+    }
+
+    pub(super) fn poll_timeout(&self, max_latency: Duration) -> Option<Instant> {
+        let held = self.deadline(max_latency).map(|(at, _, _)| at);
+        let fallback = (self.wanted != Rung::Original)
+            .then(|| self.fallback.poll_timeout())
+            .flatten();
+        [held, fallback].into_iter().flatten().min()
+    }
+
+    /// A frame of this leg was bad.
+    pub(super) fn bad(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
+        if self.fallback.handle_bad(now, reason) {
+            self.fell_back(now, reason, sink);
+        }
+    }
+
+    /// There is nothing to wait for.
+    pub(super) fn dead(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
+        if self.fallback.handle_dead(now, reason) {
+            self.fell_back(now, reason, sink);
+        } else {
+            self.go_direct(now, Some(reason), sink);
+        }
+    }
+
+    /// The quality of this leg's rung was measured.
+    pub(super) fn measured(&mut self, now: Instant, holds_floor: bool, sink: &mut Sink<'_>) {
+        if self.fallback.handle_quality(now, holds_floor) {
+            self.fell_back(now, Reason::Quality, sink);
+        }
+    }
+
+    /// Originals from now on: what is held goes out at once.
+    pub(super) fn go_direct(&mut self, now: Instant, reason: Option<Reason>, sink: &mut Sink<'_>) {
+        self.flush(sink);
+        if self.rung != Rung::Original {
+            self.changed(now, Rung::Original, reason, sink);
+        }
+    }
+
+    pub(super) fn may_switch(&self, now: Instant) -> bool {
+        self.last_switch
+            .is_none_or(|last| now.saturating_duration_since(last) >= SWITCH_PAUSE)
+    }
+
+    fn fell_back(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
+        sink.stats.fell_back(reason);
+        sink.out
+            .push_back(TapOutput::Event(TapEvent::Fallback { leg: self.id, reason }));
+        self.go_direct(now, Some(reason), sink);
+    }
+
+    fn changed(&mut self, now: Instant, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
+        let event = TapEvent::RungChanged {
+            leg: self.id,
+            from: self.rung,
+            to,
+            reason,
+        };
+        sink.out.push_back(TapOutput::Event(event));
+        self.rung = to;
+        self.map = None;
+        if to == Rung::Original {
+            self.repeated_until = self.cursor;
+        }
+        self.last_switch = Some(now);
+    }
+
+    /// The first packet of the rung this leg waits for: from its end on originals are held.
+    fn switch_at(&mut self, now: Instant, packet: &Coded, sink: &mut Sink<'_>) {
+        let behind = self.cursor.saturating_sub(packet.timestamp + packet.samples);
+        let packets = behind.div_ceil(packet.samples.max(1));
+        let border = packet.timestamp + packet.samples * (1 + packets);
+        self.flush_until(border, sink);
+        self.hold_from = border;
+        self.changed(now, packet.rung, self.reason, sink);
+    }
+
+    fn send_coded(&mut self, now: Instant, packet: &Coded, sink: &mut Sink<'_>) {
+        let end = packet.timestamp + packet.samples;
+        if end <= self.cursor {
+            sink.stats.unused += 1;
+            return;
+        }
+        let straddled = self
+            .held
+            .iter()
+            .any(|held| held.at < packet.timestamp && held.end() > packet.timestamp);
+        if packet.timestamp < self.cursor || end <= self.hold_from || straddled {
+            // Part of it has gone out already: originals up to its end, then the next packet fits.
+            sink.stats.unused += 1;
+            self.flush_until(end, sink);
+            return;
+        }
+        self.flush_until(packet.timestamp, sink);
+        let mut marker = false;
+        while let Some(held) = self.held.front().filter(|held| held.at < end) {
+            marker |= held.marker;
+            self.held.pop_front();
+        }
+        self.send(
+            OutPacket {
+                kind: PayloadKind::Opus,
+                seq: self.last_out + 1,
+                timestamp: packet.timestamp as u32,
+                marker,
+                payload: packet.payload.clone(),
+            },
+            sink,
+        );
+        self.cursor = end;
+        sink.stats.coded += 1;
+        self.fallback.handle_good(now);
+    }
+
+    fn send_direct(&mut self, original: &Original, sink: &mut Sink<'_>) {
+        let next = self.last_out + 1;
+        let map = self
+            .map
+            .get_or_insert_with(|| SequenceMap::new(original.seq, next));
+        // After coded packets what they covered must not come again.
+        let covered = original.ticks > 0 && original.at < self.repeated_until;
+        match map.map(original.seq) {
+            Some(seq) if !covered => {
+                self.cursor = self.cursor.max(original.end());
+                self.send(self.as_is(original, seq), sink);
+            }
+            _ => sink.stats.outdated += 1,
+        }
+    }
+
+    fn send_in_turn(&mut self, original: &Original, sink: &mut Sink<'_>) {
+        self.cursor = self.cursor.max(original.end());
+        self.send(self.as_is(original, self.last_out + 1), sink);
+    }
+
+    fn as_is(&self, original: &Original, seq: u64) -> OutPacket {
+        let unwrap = original.kind == PayloadKind::Red && !self.caps.red && original.ticks > 0;
+        let (kind, payload) = if unwrap {
+            (PayloadKind::Opus, original.primary.clone())
+        } else {
+            (original.kind, original.payload.clone())
+        };
+        OutPacket {
+            kind,
+            seq,
+            timestamp: original.at as u32,
+            marker: original.marker,
+            payload,
+        }
+    }
+
+    fn send(&mut self, packet: OutPacket, sink: &mut Sink<'_>) {
+        let bytes = on_wire(packet.payload.len());
+        self.savings.sent_bytes += bytes;
+        sink.stats.downlink.sent_bytes += bytes;
+        self.last_out = self.last_out.max(packet.seq);
+        sink.out.push_back(TapOutput::Send { leg: self.id, packet });
+    }
+
+    fn flush(&mut self, sink: &mut Sink<'_>) {
+        self.flush_until(u64::MAX, sink);
+    }
+
+    fn flush_until(&mut self, until: u64, sink: &mut Sink<'_>) {
+        while let Some(held) = self.held.pop_front_if(|held| held.at < until) {
+            sink.stats.rescued += 1;
+            self.send_in_turn(&held, sink);
+        }
+    }
+
+    /// When the oldest group must go out, up to which timestamp, and whether all its frames are there.
+    fn deadline(&self, max_latency: Duration) -> Option<(Instant, u64, bool)> {
+        let front = self.held.front()?;
+        let packet = match self.rung {
+            Rung::Original => return Some((front.taken, u64::MAX, false)),
+            Rung::Lean(lean) => lean.packet,
+            Rung::Neural(neural) => neural.packet,
+        };
+        let bridged = front.at.saturating_sub(self.cursor) <= BRIDGE_TICKS;
+        let start = if bridged { self.cursor } else { front.at };
+        let until = start + packet.frames() as u64 * super::original::FRAME_TICKS;
+        let wait = max_latency + SLACK;
+        Some(match self.held.iter().find(|held| held.end() >= until) {
+            Some(last) => (last.taken + wait, until, true),
+            None => (
+                front.taken + packet.duration() + wait + STRAGGLER,
+                u64::MAX,
+                false,
+            ),
+        })
+    }
+}
+
+/// Whether the publisher's own coding is one this leg's receiver decodes without help.
+pub(super) fn playable(caps: &LegCaps, coding: InKind, model: Option<u16>) -> bool {
+    match (coding, model) {
+        (InKind::Opus, _) => true,
+        (InKind::Aic, Some(model)) => caps.models.contains(&model),
+        (InKind::Aic, None) => false,
+    }
+}

@@ -1,0 +1,110 @@
+//! What the publisher should send, so that its uplink is spared as well.
+
+use std::time::{Duration, Instant};
+
+use auralink_engine::{Calibration, Choice, Network, Situation, choose};
+use auralink_types::{Lean, NetworkClass, Neural, Policy, Rung, SourceCodec};
+
+use super::PublisherCaps;
+use super::leg::Leg;
+
+/// Least time between two wishes, but for those that somebody cannot do without.
+const PAUSE: Duration = Duration::from_secs(10);
+
+#[derive(Clone, Debug)]
+pub(super) struct Steer {
+    asked: SourceCodec,
+    asked_at: Option<Instant>,
+}
+
+impl Steer {
+    pub(super) fn new() -> Self {
+        Self {
+            asked: SourceCodec::Own,
+            asked_at: None,
+        }
+    }
+
+    /// Whether the publisher was asked for anything but its own coding.
+    pub(super) fn steers(&self) -> bool {
+        self.asked != SourceCodec::Own
+    }
+
+    /// The new wish, if it changed and may be told now.
+    pub(super) fn decide(&mut self, now: Instant, wish: SourceCodec) -> Option<SourceCodec> {
+        if wish == self.asked {
+            return None;
+        }
+        let fresh = self
+            .asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
+        let needed = wish == SourceCodec::Own || matches!(self.asked, SourceCodec::Neural(_));
+        if fresh && !needed {
+            return None;
+        }
+        self.asked = wish;
+        self.asked_at = Some(now);
+        Some(wish)
+    }
+}
+
+/// The cheapest source that serves every leg.
+pub(super) fn wish(
+    policy: &Policy,
+    caps: &PublisherCaps,
+    legs: &[Leg],
+    uplink: Network,
+    calibration: &Calibration,
+    stereo: bool,
+    core_decodes: bool,
+) -> SourceCodec {
+    if !policy.active || !caps.steerable || stereo || legs.iter().any(|leg| leg.caps.opted_out) {
+        return SourceCodec::Own;
+    }
+    let shared = |leg: &Leg| caps.models.iter().any(|model| leg.caps.models.contains(model));
+    let ideal = |network: Network, neural: bool| -> Choice {
+        let situation = Situation {
+            neural,
+            ..Situation::stock(network)
+        };
+        choose(policy, &situation, calibration)
+    };
+    let all_neural = !legs.is_empty() && legs.iter().all(shared);
+    if uplink.class == NetworkClass::Bad
+        && !caps.models.is_empty()
+        && (all_neural || core_decodes)
+        && let Rung::Neural(neural) = ideal(uplink, true).rung
+    {
+        return SourceCodec::Neural(neural);
+    }
+    let mut rungs: Vec<Rung> = legs
+        .iter()
+        .map(|leg| ideal(leg.network.network(), all_neural).rung)
+        .collect();
+    if legs.is_empty() {
+        rungs.push(ideal(Network::default(), false).rung);
+    }
+    let neural = rungs.iter().filter_map(|rung| match rung {
+        Rung::Neural(neural) => Some(*neural),
+        _ => None,
+    });
+    if all_neural && neural.clone().count() == rungs.len() {
+        return neural
+            .reduce(|a, b| Neural {
+                rate: a.rate.max(b.rate),
+                packet: a.packet.min(b.packet),
+                copies: a.copies.max(b.copies),
+            })
+            .map_or(SourceCodec::Own, SourceCodec::Neural);
+    }
+    // A leg that would rather have the original, or neural, is served by the dearest lean rung of the others.
+    let lean = rungs.iter().filter_map(|rung| match rung {
+        Rung::Lean(lean) => Some(*lean),
+        _ => None,
+    });
+    lean.reduce(|a, b| Lean {
+        bitrate: a.bitrate.max(b.bitrate),
+        packet: a.packet.min(b.packet),
+    })
+    .map_or(SourceCodec::Own, SourceCodec::Lean)
+}
