@@ -47,7 +47,11 @@ pub struct JoinCommand {
 pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
     let mut options = ClientOptions::new(&command.url, &command.token);
     options.aic = command.aic;
-    options.own = OwnSettings { bitrate: command.kbps * 1000, dtx: command.dtx, ..OwnSettings::default() };
+    options.own = OwnSettings {
+        bitrate: command.kbps * 1000,
+        dtx: command.dtx,
+        ..OwnSettings::default()
+    };
     options.publish = match &command.publish {
         Some(path) => Some(AudioSource::from_wav(path, AtEnd::Loop)?),
         None if command.synthetic => Some(AudioSource::synthetic()),
@@ -56,11 +60,15 @@ pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
     if let Some(path) = &command.record {
         options.hearing = Hearing::Record(path.clone());
     }
-    let mut client = Client::join(options).await.with_context(|| format!("cannot join {}", command.url))?;
+    let mut client = Client::join(options)
+        .await
+        .with_context(|| format!("cannot join {}", command.url))?;
     let mut events = client.events();
 
     let bar = ProgressBar::new(command.seconds);
-    bar.set_style(ProgressStyle::with_template("{elapsed_precise} [{bar:30}] {msg}")?);
+    bar.set_style(ProgressStyle::with_template(
+        "{elapsed_precise} [{bar:30}] {msg}",
+    )?);
     let started = tokio::time::Instant::now();
     let end = started + Duration::from_secs(command.seconds);
     let mut second = tokio::time::interval(Duration::from_secs(1));
@@ -119,8 +127,17 @@ fn say(event: &ClientEvent) {
 
 fn summarise(report: &Report) {
     let (steady, stats) = (&report.steady, &report.stats);
-    println!("{} in {}: {:.1} s, {}", stats.identity, stats.room, stats.elapsed_ms / 1000.0, report.reason);
-    println!("  means over {:.1} s, IP and UDP headers included:", steady.seconds);
+    println!(
+        "{} in {}: {:.1} s, {}",
+        stats.identity,
+        stats.room,
+        stats.elapsed_ms / 1000.0,
+        report.reason
+    );
+    println!(
+        "  means over {:.1} s, IP and UDP headers included:",
+        steady.seconds
+    );
     println!(
         "  up    {:7.1} kbps on the wire, {:6.1} kbps audio payload, {:5.1} packets/s",
         steady.up_wire_kbps, steady.up_audio_payload_kbps, steady.up_audio_packets_per_s

@@ -1,2 +1,72 @@
 //! AuraLink: one binary, roles are subcommands.
-fn main() {}
+#![forbid(unsafe_code)]
+
+mod codec;
+mod config;
+mod join;
+mod serve;
+mod token;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// A configuration that cannot be used (`EX_USAGE` of sysexits.h).
+const EXIT_CONFIG: u8 = 64;
+
+/// A self-hosted WebRTC media server that saves what calls cost in bandwidth.
+#[derive(Parser)]
+#[command(version, about)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Run the server: media, AI core, REST and store in one process
+    Serve(serve::ServeCommand),
+    /// Join a room, publish a WAV file, record what is heard
+    Join(join::JoinCommand),
+    /// Mint an access token
+    Token(token::TokenCommand),
+    /// Use the neural speech codec on files
+    #[command(subcommand)]
+    Codec(codec::CodecCommand),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_env("AURALINK_LOG")
+        .unwrap_or_else(|_| EnvFilter::new("info,str0m=warn,sqlx=warn"));
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
+    let result = match Arguments::parse().command {
+        Command::Serve(command) => match command.config() {
+            Ok(config) => run(serve::run(config)),
+            Err(error) => {
+                eprintln!("configuration: {error}");
+                return ExitCode::from(EXIT_CONFIG);
+            }
+        },
+        Command::Join(command) => run(join::run(command)),
+        Command::Token(command) => token::run(command),
+        Command::Codec(command) => codec::run(command),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(work)
+}

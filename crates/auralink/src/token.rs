@@ -25,7 +25,12 @@ pub struct TokenCommand {
     #[arg(long, default_value = "devkey", env = "LIVEKIT_API_KEY")]
     pub key: String,
     /// Secret of the key
-    #[arg(long, default_value = "secret", env = "LIVEKIT_API_SECRET", hide_env_values = true)]
+    #[arg(
+        long,
+        default_value = "secret",
+        env = "LIVEKIT_API_SECRET",
+        hide_env_values = true
+    )]
     pub secret: String,
     /// Seconds for which it is valid
     #[arg(long, default_value_t = 6 * 3600, value_parser = clap::value_parser!(u64).range(1..=31_536_000))]
@@ -46,7 +51,9 @@ fn mint(command: &TokenCommand) -> anyhow::Result<String> {
     claims.name = command.name.clone();
     let mut grants = serde_json::to_value(&claims.video)?;
     for grant in &command.grants {
-        let (key, value) = grant.split_once('=').with_context(|| format!("grant {grant}: no = in it"))?;
+        let (key, value) = grant
+            .split_once('=')
+            .with_context(|| format!("grant {grant}: no = in it"))?;
         // `true`, `3` and `["microphone"]` are JSON; everything else is text.
         let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
         grants[key] = value;
@@ -61,7 +68,12 @@ fn mint(command: &TokenCommand) -> anyhow::Result<String> {
     }
     claims.video = known;
     let keys = KeyRing::new([(command.key.as_str(), command.secret.as_str())]);
-    Ok(keys.mint(&command.key, &claims, Duration::from_secs(command.ttl), SystemTime::now())?)
+    Ok(keys.mint(
+        &command.key,
+        &claims,
+        Duration::from_secs(command.ttl),
+        SystemTime::now(),
+    )?)
 }
 
 #[cfg(test)]
@@ -86,7 +98,10 @@ mod tests {
         let jwt = mint(&command).unwrap();
         let keys = KeyRing::new([("devkey", "secret")]);
         let claims = keys.verify(&jwt, SystemTime::now()).unwrap().claims;
-        assert_eq!((claims.identity.as_str(), claims.video.room.as_str()), ("ada", "lobby"));
+        assert_eq!(
+            (claims.identity.as_str(), claims.video.room.as_str()),
+            ("ada", "lobby")
+        );
         assert!(claims.video.room_admin && !claims.video.can_publish());
     }
 

@@ -1,0 +1,160 @@
+//! The server's one configuration: a TOML file, overridden by arguments, checked whole.
+
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
+
+use auralink_types::FieldError;
+use serde::Deserialize;
+
+/// Shortest secret accepted outside development.
+const SECRET_MIN: usize = 16;
+
+/// Everything the server is told.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ServeConfig {
+    /// Address of HTTP, WebSocket and REST.
+    pub listen: SocketAddr,
+    /// Address of the one UDP socket for all media.
+    pub udp: SocketAddr,
+    /// Addresses told to clients; empty for those of this machine.
+    pub advertised: Vec<IpAddr>,
+    /// API keys and their secrets.
+    pub keys: BTreeMap<String, String>,
+    /// `memory`, a file, or a `sqlite:` URL.
+    pub database: String,
+    /// Worker threads of the AI core; 0 for one fewer than there are cores, at least one.
+    pub ai_workers: usize,
+    /// Dollars for one gigabyte of egress.
+    pub price_per_gb: f64,
+    /// Development: well-known keys and fault injection.
+    #[serde(skip)]
+    pub dev: bool,
+}
+
+impl Default for ServeConfig {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7880),
+            udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7882),
+            advertised: Vec::new(),
+            keys: BTreeMap::new(),
+            database: "auralink.db".into(),
+            ai_workers: 0,
+            price_per_gb: 0.09,
+            dev: false,
+        }
+    }
+}
+
+impl ServeConfig {
+    /// What development starts from: loopback, key `devkey`, secret `secret`.
+    pub fn development() -> Self {
+        let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
+        Self {
+            listen: loopback(7880),
+            udp: loopback(7882),
+            keys: BTreeMap::from([("devkey".into(), "secret".into())]),
+            dev: true,
+            ..Self::default()
+        }
+    }
+
+    /// Reads a file over `self`.
+    pub fn read(path: &Path) -> Result<Self, FieldError> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| FieldError::new("config", format!("cannot read {}: {error}", path.display())))?;
+        Self::parse(&text)
+    }
+
+    fn parse(text: &str) -> Result<Self, FieldError> {
+        let table: toml::Table = text
+            .parse()
+            .map_err(|error: toml::de::Error| FieldError::new("config", error.message()))?;
+        serde_path_to_error::deserialize(table).map_err(|error| {
+            let field = match error.path().to_string() {
+                path if path == "." => "config".to_owned(),
+                path => path,
+            };
+            FieldError::new(field, error.inner().message())
+        })
+    }
+
+    /// Checks what types cannot say.
+    pub fn validate(&self) -> Result<(), FieldError> {
+        if self.keys.is_empty() {
+            return Err(FieldError::new(
+                "keys",
+                "at least one API key with its secret is needed (or --dev)",
+            ));
+        }
+        for (key, secret) in &self.keys {
+            let field = format!("keys.{key}");
+            if key.is_empty() {
+                return Err(FieldError::new("keys", "an API key must not be empty"));
+            }
+            if !self.dev && secret.len() < SECRET_MIN {
+                let problem = format!("the secret must have at least {SECRET_MIN} characters");
+                return Err(FieldError::new(field, problem));
+            }
+        }
+        if !self.price_per_gb.is_finite() || self.price_per_gb < 0.0 {
+            let problem = format!("must be zero or more, got {}", self.price_per_gb);
+            return Err(FieldError::new("price_per_gb", problem));
+        }
+        if self.ai_workers > 256 {
+            return Err(FieldError::new(
+                "ai_workers",
+                format!("must be 0 to 256, got {}", self.ai_workers),
+            ));
+        }
+        if self.database.is_empty() {
+            return Err(FieldError::new("database", "must not be empty"));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KEYS: &str = "[keys]\nk = \"a secret long enough\"\n";
+
+    fn refused(text: &str) -> String {
+        ServeConfig::parse(text)
+            .and_then(|config| config.validate())
+            .unwrap_err()
+            .field
+    }
+
+    #[test]
+    fn a_file_needs_nothing_but_keys() {
+        let config = ServeConfig::parse(KEYS).unwrap();
+        config.validate().unwrap();
+        assert_eq!(config.listen.port(), 7880);
+    }
+
+    #[test]
+    fn every_mistake_is_named_by_its_field() {
+        assert_eq!(refused(""), "keys");
+        assert_eq!(refused("[keys]\nk = \"short\""), "keys.k");
+        assert_eq!(refused(&format!("listen = \"nowhere\"\n{KEYS}")), "listen");
+        assert_eq!(refused(&format!("price_per_gb = nan\n{KEYS}")), "price_per_gb");
+        assert_eq!(refused(&format!("ai_workers = -1\n{KEYS}")), "ai_workers");
+        assert_eq!(refused(&format!("ai_workers = 1000\n{KEYS}")), "ai_workers");
+        assert!(
+            ServeConfig::parse(&format!("colour = 1\n{KEYS}"))
+                .unwrap_err()
+                .problem
+                .contains("colour")
+        );
+        assert_eq!(refused("listen = "), "config");
+    }
+
+    #[test]
+    fn development_needs_no_configuration() {
+        ServeConfig::development().validate().unwrap();
+    }
+}

@@ -1,0 +1,173 @@
+//! `auralink serve`: media, AI core, REST and store in one process.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use auralink_codec::Model;
+use auralink_control::ControlState;
+use auralink_engine::PolicyBook;
+use auralink_media::{MediaConfig, MediaServer};
+use auralink_store::{MetricWriter, Store};
+use auralink_token::KeyRing;
+use auralink_types::FieldError;
+use axum::Router;
+use clap::Args;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::config::ServeConfig;
+
+/// Time clients get to hear the goodbye and HTTP answers get to finish.
+const GRACE: Duration = Duration::from_secs(3);
+
+/// Run the server.
+#[derive(Args, Clone, Debug)]
+pub struct ServeCommand {
+    /// Development: key `devkey`, secret `secret`, loopback, fault injection under /dev
+    #[arg(long)]
+    dev: bool,
+    /// Configuration file (TOML)
+    #[arg(long, value_name = "FILE", conflicts_with = "dev")]
+    config: Option<PathBuf>,
+    /// Address of HTTP; port 0 lets the system choose, for media as well
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// `memory`, a file, or a `sqlite:` URL
+    #[arg(long, value_name = "URL")]
+    database: Option<String>,
+}
+
+impl ServeCommand {
+    /// File and arguments put together and checked.
+    pub fn config(&self) -> Result<ServeConfig, FieldError> {
+        let mut config = match (&self.config, self.dev) {
+            (Some(path), _) => ServeConfig::read(path)?,
+            (None, true) => ServeConfig::development(),
+            (None, false) => ServeConfig::default(),
+        };
+        if let Some(listen) = &self.listen {
+            config.listen = listen.parse().map_err(|_| {
+                FieldError::new(
+                    "listen",
+                    format!("must be an address like 127.0.0.1:7880, got {listen}"),
+                )
+            })?;
+            if self.dev {
+                // A second development server must not fight over the first one's media port.
+                let port = if config.listen.port() == 0 {
+                    0
+                } else {
+                    config.udp.port()
+                };
+                config.udp = SocketAddr::new(config.listen.ip(), port);
+            }
+        }
+        if let Some(database) = &self.database {
+            config.database.clone_from(database);
+        }
+        config.validate()?;
+        Ok(config)
+    }
+}
+
+/// Runs until SIGTERM or SIGINT, then says goodbye.
+pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
+    let store = Store::open(&config.database)
+        .await
+        .with_context(|| format!("database: cannot open {}", config.database))?;
+    let writer = MetricWriter::start(store.clone());
+    let book = Arc::new(PolicyBook::new());
+    let known = store
+        .enabled_configs()
+        .await
+        .context("database: cannot read configurations")?;
+    let users = known.len();
+    book.set_all(known.into_iter().map(|(user, config)| (user, config.policy())))?;
+
+    let keys = Arc::new(KeyRing::new(config.keys.clone()));
+    let model = Model::builtin();
+    let model_version = match &model {
+        Ok(model) => format!("{}:{}", model.manifest().name, model.id()),
+        Err(_) => "none".to_owned(),
+    };
+    let media_config = MediaConfig {
+        udp: config.udp,
+        advertised: config.advertised.clone(),
+        keys: keys.clone(),
+    };
+    let media = MediaServer::start(media_config).await.context("media")?;
+
+    let control = ControlState {
+        store: store.clone(),
+        keys,
+        book,
+        model_version: model_version.clone(),
+        price_per_gb: config.price_per_gb,
+    };
+    let routes = Router::new()
+        .route("/", axum::routing::get(|| async { "AuraLink\n" }))
+        .merge(media.router())
+        .merge(auralink_control::router(control));
+
+    let listener = TcpListener::bind(config.listen)
+        .await
+        .with_context(|| format!("listen: cannot bind {}", config.listen))?;
+    println!("AuraLink {}", env!("CARGO_PKG_VERSION"));
+    println!("  http      http://{} (signalling, REST)", listener.local_addr()?);
+    println!("  media     udp {}", media.local_udp_addr());
+    println!("  database  {} ({users} users with AIC)", config.database);
+    println!("  model     {model_version}");
+    if config.dev {
+        println!("  dev       key devkey, secret secret; not for production");
+    }
+
+    let serving = axum::serve(listener, routes).with_graceful_shutdown({
+        let mut terminate = signal(SignalKind::terminate())?;
+        async move {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        }
+    });
+    let goodbye = async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
+        tracing::info!("shutting down: saying goodbye to clients");
+        media.shutdown(GRACE).await;
+        anyhow::Ok(())
+    };
+    let (served, said) = tokio::join!(
+        async {
+            // Connections that do not end in time are cut: the process is leaving.
+            tokio::select! {
+                served = serving.into_future() => served,
+                () = after_signal(GRACE) => Ok(()),
+            }
+        },
+        goodbye
+    );
+    writer.flush().await;
+    store.close().await;
+    served.context("http")?;
+    said
+}
+
+/// Ends `grace` after SIGTERM or SIGINT.
+async fn after_signal(grace: Duration) {
+    // Without a signal handler there is nothing to wait for, ever.
+    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
+    tokio::time::sleep(grace).await;
+}
