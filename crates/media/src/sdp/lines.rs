@@ -162,11 +162,13 @@ impl Description {
     }
 
     /// The line with that `a=mid`.
+    #[cfg(test)]
     pub fn line_mut(&mut self, mid: &str) -> Option<&mut MediaLine> {
         self.media.iter_mut().find(|line| line.mid() == Some(mid))
     }
 
     /// The line with that `a=mid`.
+    #[cfg(test)]
     pub fn line(&self, mid: &str) -> Option<&MediaLine> {
         self.media.iter().find(|line| line.mid() == Some(mid))
     }

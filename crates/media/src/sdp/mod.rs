@@ -6,6 +6,8 @@
 mod answer;
 mod lines;
 mod offer;
+#[cfg(test)]
+mod rules;
 
 pub use answer::{ReceiveTerms, SendTerms, Terms, rewrite};
 pub use lines::{Description, Direction};
