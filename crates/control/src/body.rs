@@ -6,6 +6,7 @@ use auralink_types::ConfigChange;
 use axum::body::{Body, Bytes};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
+use serde_json::{Map, Value};
 
 use crate::problem::Problem;
 
@@ -77,7 +78,7 @@ fn parse(bytes: &[u8]) -> Result<ConfigChange, Problem> {
         ));
     }
     let mut json = serde_json::Deserializer::from_str(text);
-    let value = serde_path_to_error::deserialize(&mut json).map_err(|error| {
+    let change: ConfigChange = serde_path_to_error::deserialize(&mut json).map_err(|error| {
         let path = error.path().to_string();
         let text = error.into_inner().to_string();
         let named = text.split('`').nth(1);
@@ -91,5 +92,11 @@ fn parse(bytes: &[u8]) -> Result<ConfigChange, Problem> {
     })?;
     json.end()
         .map_err(|_| Problem::new(StatusCode::BAD_REQUEST, "something follows the JSON object"))?;
-    Ok(value)
+    // A derived reader takes `{"adaptive": null}` for the name of a mode.
+    let object: Map<String, Value> = serde_json::from_str(text)
+        .map_err(|error| Problem::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    if object.get("mode").is_some_and(Value::is_object) {
+        return Err(Problem::invalid("mode", "invalid type: map, expected a string"));
+    }
+    Ok(change)
 }

@@ -2,6 +2,26 @@
 //!
 //! Owns what a request may look like and what an answer looks like. Must never know SQL, media or how a decision is
 //! made: it turns a request into a question to the store, and a stored configuration into a policy in the book.
+//!
+//! ```
+//! use std::sync::Arc;
+//! use auralink_control::{ControlState, router};
+//! use auralink_engine::PolicyBook;
+//! use auralink_store::Store;
+//! use auralink_token::KeyRing;
+//!
+//! # tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(async {
+//! let app: axum::Router = router(ControlState {
+//!     store: Store::open("memory").await?,
+//!     keys: Arc::new(KeyRing::new([("devkey", "secret")])),
+//!     book: Arc::new(PolicyBook::new()),
+//!     model_version: "aic-speech-1".into(),
+//!     price_per_gb: 0.09,
+//! });
+//! # drop(app);
+//! # Ok::<(), auralink_store::StoreError>(())
+//! # }).unwrap();
+//! ```
 #![forbid(unsafe_code)]
 
 mod answer;
