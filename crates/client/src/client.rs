@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_types::{MODELS_ATTRIBUTE, PublisherHint};
+use auralink_types::{MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -47,6 +47,8 @@ pub struct ClientOptions {
     pub publish: Option<AudioSource>,
     /// How to encode while the server asks for nothing.
     pub own: OwnSettings,
+    /// What to send until the first hint; anything but `Own` is for AIC clients and measurements.
+    pub begin_with: SourceCodec,
     /// What to do with what is received.
     pub hearing: Hearing,
     /// Whether to be an AIC client: announce the model, obey hints, keep headers small.
@@ -67,6 +69,7 @@ impl ClientOptions {
             token: token.into(),
             publish: None,
             own: OwnSettings::default(),
+            begin_with: SourceCodec::Own,
             hearing: Hearing::default(),
             aic: false,
             model: None,

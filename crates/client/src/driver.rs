@@ -130,10 +130,11 @@ impl Driver {
             None => return Err(JoinError::Protocol("closed before the join response".to_owned())),
         };
         let me = join.participant.clone().unwrap_or_default();
-        let publisher = options
-            .publish
-            .clone()
-            .map(|source| Publisher::new(source, options.own, options.model.clone(), rand::random()));
+        let publisher = options.publish.clone().map(|source| {
+            let mut publisher = Publisher::new(source, options.own, options.model.clone(), rand::random());
+            publisher.hint(options.begin_with);
+            publisher
+        });
         let recorder = match &options.hearing {
             Hearing::Record(path) => Some(Recorder::create(path)?),
             Hearing::Listen | Hearing::Count => None,

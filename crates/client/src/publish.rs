@@ -19,6 +19,9 @@ const WARM_UP: usize = 10 * FRAME_48K;
 /// Time between two steps towards longer packets, samples at 48 kHz: 240 ms.
 const STEP: u64 = 240 * 48;
 
+/// Length of a step: with it the steps are 20, 60, 100, 120 ms.
+const STEP_MS: u32 = 40;
+
 /// Longest packet.
 const MAX_PACKET_MS: u32 = 120;
 
@@ -80,6 +83,7 @@ pub struct Publisher {
     /// timestamp means does not change when the codec does.
     hold: i64,
     wish: SourceCodec,
+    next: (SourceCodec, u32),
     red: bool,
     opus_type: u8,
     ptime: Option<u32>,
@@ -127,6 +131,7 @@ impl Publisher {
             model,
             hold: hold.max(0),
             wish: SourceCodec::Own,
+            next: (SourceCodec::Own, own.packet_ms),
             red: false,
             opus_type: 111,
             ptime: None,
@@ -145,7 +150,7 @@ impl Publisher {
         }
     }
 
-    /// The answer's terms hold from the next packet on.
+    /// The answer's terms hold from the next packet that begins.
     pub fn negotiated(&mut self, terms: &LineTerms) {
         self.red = terms.red_first();
         self.opus_type = terms.opus.unwrap_or(self.opus_type);
@@ -156,7 +161,7 @@ impl Publisher {
         self.dtx_allowed = terms.usedtx;
     }
 
-    /// The server's wish holds from the next packet on. A wish for a codec that is not here is ignored.
+    /// The server's wish holds from the next packet that begins. A wish for a codec that is not here is ignored.
     pub fn hint(&mut self, wish: SourceCodec) -> bool {
         if matches!(wish, SourceCodec::Neural(_)) && self.model.is_none() {
             return false;
@@ -178,12 +183,15 @@ impl Publisher {
 
     /// Begins: the first sample is recorded now.
     pub fn begin(&mut self, now: Instant) {
-        self.start.get_or_insert(now);
+        if self.start.is_none() {
+            self.start = Some(now);
+            self.plan();
+        }
     }
 
     /// When the next packet is complete; `None` before the beginning.
     pub fn deadline(&self) -> Option<Instant> {
-        let end = self.position + u64::from(self.next_packet_ms()) * 48;
+        let end = self.position + u64::from(self.next.1) * 48;
         Some(self.start? + Duration::from_nanos(end * 1_000_000 / 48))
     }
 
@@ -198,7 +206,7 @@ impl Publisher {
             let Some(deadline) = self.deadline().filter(|deadline| *deadline <= now) else {
                 return Ok(None);
             };
-            let packet_ms = self.next_packet_ms();
+            let packet_ms = self.next.1;
             if now.duration_since(deadline) > MAX_BEHIND {
                 let behind = now.duration_since(deadline).as_millis() as u64 / 20 * 20;
                 self.position += behind * 48;
@@ -213,6 +221,7 @@ impl Publisher {
                 self.make(at, packet_ms)?
             };
             self.position += u64::from(packet_ms) * 48;
+            self.plan();
             match made {
                 Some(packet) => return Ok(Some(packet)),
                 None => {
@@ -234,17 +243,18 @@ impl Publisher {
         }
     }
 
-    /// Packets get longer by one frame at a time: the receiver's buffer has to grow by as much, and can do that
-    /// without a hole only in small steps.
-    fn next_packet_ms(&self) -> u32 {
+    /// Settles what the packet that begins now will be. Packets get longer by at most two frames at a time: the
+    /// receiver's buffer has to grow by as much, and can do that without a hole only in small steps.
+    fn plan(&mut self) {
         let wanted = self.wanted_packet_ms();
-        match &self.current {
+        let packet_ms = match &self.current {
             Some(current) if wanted > current.packet_ms => {
                 let settled = self.position.saturating_sub(current.since) >= STEP;
-                current.packet_ms + if settled { 20 } else { 0 }
+                (current.packet_ms + if settled { STEP_MS } else { 0 }).min(wanted)
             }
             _ => wanted,
-        }
+        };
+        self.next = (self.wish, packet_ms);
     }
 
     fn make(&mut self, at: u64, packet_ms: u32) -> Result<Option<Outgoing>, JoinError> {
@@ -310,10 +320,11 @@ impl Publisher {
 
     /// Makes the encoder for what is wished, warmed up on the audio before `at`.
     fn prepare(&mut self, at: u64, packet_ms: u32) -> Result<(), JoinError> {
+        let codec = self.next.0;
         let same = self.current.as_ref().is_some_and(|current| {
             let same_length =
                 current.packet_ms == packet_ms || matches!(current.encoder, AudioEncoder::Neural(_));
-            current.codec == self.wish && same_length
+            current.codec == codec && same_length
         });
         if same {
             if let Some(current) = self
@@ -325,7 +336,7 @@ impl Publisher {
             }
             return Ok(());
         }
-        let mut encoder = match (self.wish, &self.model) {
+        let mut encoder = match (codec, &self.model) {
             (SourceCodec::Lean(lean), _) => AudioEncoder::lean(&lean, packet_ms)?,
             (SourceCodec::Neural(neural), Some(model)) => AudioEncoder::neural(model.as_ref(), &neural),
             _ => AudioEncoder::own(&self.own, packet_ms, self.own.dtx && self.dtx_allowed)?,
@@ -342,8 +353,8 @@ impl Publisher {
             encoder.encode(&self.pcm, false, &mut self.encoded)?;
         }
         let was = self.current.as_ref().map(|current| current.codec);
-        if was != Some(self.wish) && self.stats.switches.len() < MAX_SWITCHES {
-            self.stats.switches.push((at / 48, name(self.wish)));
+        if was != Some(codec) && self.stats.switches.len() < MAX_SWITCHES {
+            self.stats.switches.push((at / 48, name(codec)));
         }
         let fresh = is_neural && !matches!(was, None | Some(SourceCodec::Neural(_)));
         let kept = self
@@ -352,7 +363,7 @@ impl Publisher {
             .filter(|current| current.packet_ms == packet_ms);
         let since = kept.map_or(at, |current| current.since);
         self.current = Some(Current {
-            codec: self.wish,
+            codec: codec,
             packet_ms,
             encoder,
             fresh,

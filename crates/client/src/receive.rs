@@ -146,6 +146,7 @@ pub struct Receiver {
     scratch: Vec<f32>,
     expanded: u64,
     shortening: bool,
+    chunks: u32,
     playing: Option<Kind>,
     shape: Option<Shape>,
     silent_by_intent: bool,
@@ -185,6 +186,7 @@ impl Receiver {
             scratch: Vec::with_capacity(8 * BLOCK),
             expanded: 0,
             shortening: false,
+            chunks: 0,
             playing: None,
             shape: None,
             silent_by_intent: false,
@@ -494,6 +496,7 @@ impl Receiver {
         let target = self.transit.target();
         let mut delay = self.transit.of(now, position) + self.fifo_ms();
         for chunk in block.chunks(2 * BLOCK) {
+            self.chunks = self.chunks.wrapping_add(1);
             let over = target.map_or(0.0, |target| delay - target);
             self.shortening = over > TOO_LONG_MS.0 || (self.shortening && over > TOO_LONG_MS.1);
             let changed = if over < -TOO_SHORT_MS {
@@ -503,7 +506,7 @@ impl Receiver {
                     Urgency::Gentle
                 };
                 stretch::longer(chunk, urgency)
-            } else if self.shortening {
+            } else if self.shortening && self.chunks.is_multiple_of(2) {
                 stretch::shorter(chunk, Urgency::Gentle)
             } else {
                 None

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use auralink_client::{AtEnd, AudioSource, Client, ClientOptions, Hearing, JoinError};
 use auralink_media::{MediaConfig, MediaServer};
 use auralink_token::{Claims, KeyRing};
+use auralink_types::{Neural, NeuralRate, PacketTime, SourceCodec};
 
 struct Room {
     url: String,
@@ -143,4 +144,78 @@ async fn a_refused_client_is_told_why_in_the_servers_words() {
             other => panic!("{other}"),
         }
     }
+}
+
+/// A clip of read speech from the shared data; `None`, loudly, where there is none.
+fn speech() -> Option<AudioSource> {
+    let shared = std::env::var("AURALINK_DATA").unwrap_or_else(|_| "../../../shared/data".to_owned());
+    let mut folders = vec![std::path::PathBuf::from(&shared).join("speech")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "wav") {
+                found.push(path);
+            }
+        }
+    }
+    found.sort();
+    let Some(path) = found.first() else {
+        eprintln!("SKIPPED: no speech under {shared}; set AURALINK_DATA");
+        return None;
+    };
+    Some(AudioSource::from_wav(path, AtEnd::Loop).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn speech_from_a_stock_client_costs_what_the_design_counts_with() {
+    let Some(source) = speech() else {
+        return;
+    };
+    let room = Room::open().await;
+    let listener = Client::join(room.options("ben")).await.unwrap();
+    let mut speaking = room.options("ada");
+    speaking.publish = Some(source);
+    let speaker = Client::join(speaking).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let spoke = speaker.leave().await.unwrap();
+    let heard = listener.leave().await.unwrap();
+    println!("stock speech up {:?}", spoke.steady);
+    println!("stock speech down {:?}", heard.steady);
+    println!("{:?}", heard.stats.tracks[0].stats);
+    assert!(
+        (100.0..150.0).contains(&spoke.steady.up_wire_kbps),
+        "{:?}",
+        spoke.steady
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn neural_speech_goes_through_a_call_without_a_gap_for_a_fraction_of_the_wire() {
+    let source = speech().unwrap_or_else(AudioSource::synthetic);
+    let room = Room::open().await;
+    let mut listening = room.options("ben");
+    listening.aic = true;
+    let listener = Client::join(listening).await.unwrap();
+    let mut speaking = room.options("ada");
+    speaking.aic = true;
+    speaking.publish = Some(source);
+    speaking.begin_with = SourceCodec::Neural(Neural {
+        rate: NeuralRate::Kbps6,
+        packet: PacketTime::Ms60,
+        copies: 0,
+    });
+    let speaker = Client::join(speaking).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(8)).await;
+    let spoke = speaker.leave().await.unwrap();
+    let heard = listener.leave().await.unwrap();
+    println!("neural speech up {:?}", spoke.steady);
+    println!("neural speech down {:?}", heard.steady);
+    let track = &heard.stats.tracks[0].stats;
+    println!("{track:?}");
+    assert!(track.neural_packets > 80, "{track:?}");
+    assert_eq!(track.undecodable, 0);
+    assert!(spoke.steady.up_wire_kbps < 25.0, "{:?}", spoke.steady);
 }
