@@ -1,4 +1,5 @@
 //! The API as its callers see it, on a database in memory.
+#![allow(clippy::unwrap_used)] // a test may panic
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

@@ -32,8 +32,14 @@ impl Store {
     /// Opens `memory`, or a file given as a path or a `sqlite:` URL, creates it when it isn't there and brings its
     /// schema up to date.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let path = url.strip_prefix("sqlite:").unwrap_or(url);
-        let path = path.strip_prefix("//").unwrap_or(path);
+        let path = match url.strip_prefix("sqlite:") {
+            // What follows a question mark is options of other programs, such as `mode=rwc`.
+            Some(rest) => {
+                let rest = rest.strip_prefix("//").unwrap_or(rest);
+                rest.split_once('?').map_or(rest, |(path, _)| path)
+            }
+            None => url,
+        };
         let options = SqliteConnectOptions::new()
             .foreign_keys(true)
             .busy_timeout(BUSY_TIMEOUT);
