@@ -6,17 +6,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use auralink_aicore::{CoreFaults, LocalCore};
 use auralink_codec::Model;
 use auralink_control::ControlState;
 use auralink_engine::PolicyBook;
-use auralink_media::{MediaConfig, MediaServer};
+use auralink_media::{Ai, MediaConfig, MediaServer, ROWS, Stats};
 use auralink_store::{MetricWriter, Store};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
-use axum::Router;
+use axum::extract::Query;
+use axum::routing::{get, post};
+use axum::{Json, Router};
 use clap::Args;
+use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{Notify, mpsc};
 
 use crate::config::ServeConfig;
 
@@ -98,7 +103,27 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         advertised: config.advertised.clone(),
         keys: keys.clone(),
     };
-    let media = MediaServer::start(media_config).await.context("media")?;
+    let woken = Arc::new(Notify::new());
+    let wake = woken.clone();
+    let core = LocalCore::start(workers(&config), Arc::new(move || wake.notify_one()));
+    let faults = core.faults();
+    let (rows, mut arriving) = mpsc::channel(ROWS);
+    let ai = Ai {
+        processor: Box::new(core),
+        woken,
+        book: book.clone(),
+        rows,
+    };
+    let media = Arc::new(MediaServer::start_with(media_config, ai).await.context("media")?);
+    let writer = Arc::new(writer);
+    let storing = tokio::spawn({
+        let writer = writer.clone();
+        async move {
+            while let Some(row) = arriving.recv().await {
+                writer.push(row);
+            }
+        }
+    });
 
     let control = ControlState {
         store: store.clone(),
@@ -108,9 +133,14 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         price_per_gb: config.price_per_gb,
     };
     let routes = Router::new()
-        .route("/", axum::routing::get(|| async { "AuraLink\n" }))
+        .route("/", get(|| async { "AuraLink\n" }))
         .merge(media.router())
         .merge(auralink_control::router(control));
+    let routes = if config.dev {
+        routes.merge(development(faults, media.clone()))
+    } else {
+        routes
+    };
 
     let listener = TcpListener::bind(config.listen)
         .await
@@ -153,6 +183,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         },
         goodbye
     );
+    storing.abort();
     writer.flush().await;
     store.close().await;
     served.context("http")?;
@@ -170,4 +201,59 @@ async fn after_signal(grace: Duration) {
         _ = tokio::signal::ctrl_c() => {}
     }
     tokio::time::sleep(grace).await;
+}
+
+/// Worker threads of the AI core: one core is left to media.
+fn workers(config: &ServeConfig) -> usize {
+    match config.ai_workers {
+        0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
+        wanted => wanted,
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Kill {
+    /// Milliseconds before the workers are started again.
+    #[serde(default = "Kill::default_down")]
+    down_ms: u64,
+}
+
+impl Kill {
+    const fn default_down() -> u64 {
+        2_000
+    }
+}
+
+/// What the forwarding benchmark reads.
+#[derive(Serialize)]
+struct ForwardStats {
+    packets_in: u64,
+    packets_out: u64,
+    forward_p50_us: Option<f64>,
+    forward_p99_us: Option<f64>,
+}
+
+impl From<Stats> for ForwardStats {
+    fn from(stats: Stats) -> Self {
+        let micros = |time: Duration| time.as_secs_f64() * 1e6;
+        Self {
+            packets_in: stats.counters.packets_in,
+            packets_out: stats.counters.packets_out,
+            forward_p50_us: stats.forward_p50.map(micros),
+            forward_p99_us: stats.forward_p99.map(micros),
+        }
+    }
+}
+
+/// Routes of `--dev`: fault injection and figures. Never in production: they ask for no token.
+fn development(faults: CoreFaults, media: Arc<MediaServer>) -> Router {
+    let kill = move |Query(kill): Query<Kill>| async move {
+        faults.kill_workers(Duration::from_millis(kill.down_ms.min(60_000)));
+        "killed\n"
+    };
+    let stats = move || async move { Json(media.stats().await.map(ForwardStats::from)) };
+    Router::new()
+        .route("/dev/aic/worker/kill", post(kill))
+        .route("/dev/media/stats", get(stats))
 }

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_media::{MediaConfig, MediaServer};
+use auralink_media::{Ai, MediaConfig, MediaServer};
 use auralink_token::KeyRing;
+use tokio::signal::unix::{SignalKind, signal};
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -20,12 +21,12 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let http: SocketAddr = arguments.next().unwrap_or("127.0.0.1:7880".into()).parse()?;
     let udp: SocketAddr = arguments.next().unwrap_or("127.0.0.1:7882".into()).parse()?;
     let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
-    let server = MediaServer::start(MediaConfig {
+    let config = MediaConfig {
         udp,
         advertised: Vec::new(),
         keys,
-    })
-    .await?;
+    };
+    let server = MediaServer::start(config, Ai::none(), Arc::default()).await?;
     let listener = tokio::net::TcpListener::bind(http).await?;
     println!(
         "listening http://{} udp={}",
@@ -33,9 +34,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         server.local_udp_addr()
     );
     let routes = server.router().route("/", axum::routing::get(|| async { "OK" }));
+    let mut terminate = signal(SignalKind::terminate())?;
     let ended = async move {
-        // Without signals the server runs until it is killed.
-        let _ = tokio::signal::ctrl_c().await;
+        // Either is a wish to stop; without signals the server runs until it is killed.
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = tokio::signal::ctrl_c() => {}
+        }
         if let Some(stats) = server.stats().await {
             println!("{stats:#?}");
         }

@@ -1,7 +1,6 @@
 //! What signalling asks of the media task.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use auralink_types::{RoomName, UserKey};
 use livekit_protocol as proto;
@@ -25,8 +24,6 @@ pub struct Admission {
     pub attributes: BTreeMap<String, String>,
     /// What he may do.
     pub grants: Grants,
-    /// Where the client called from.
-    pub address: Option<SocketAddr>,
 }
 
 /// A join in full.

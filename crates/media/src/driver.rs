@@ -1,9 +1,10 @@
 //! The one task that owns the UDP socket and all sessions: sockets and clocks here, everything else in the core.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::net::UdpSocket;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::command::Command;
 use crate::core::Core;
@@ -15,7 +16,12 @@ const DATAGRAM: usize = 2048;
 const BATCH: usize = 64;
 
 /// Runs until every sender of commands is gone.
-pub(crate) async fn run(socket: UdpSocket, mut core: Core, mut commands: mpsc::Receiver<Command>) {
+pub(crate) async fn run(
+    socket: UdpSocket,
+    mut core: Core,
+    mut commands: mpsc::Receiver<Command>,
+    woken: Arc<Notify>,
+) {
     let mut buffer = vec![0u8; DATAGRAM];
     loop {
         let due = core.poll_timeout();
@@ -32,6 +38,10 @@ pub(crate) async fn run(socket: UdpSocket, mut core: Core, mut commands: mpsc::R
                 }
                 None => return,
             },
+            () = woken.notified() => {
+                core.handle_outcomes(Instant::now());
+                transmit(&socket, &mut core, None);
+            }
             () = tokio::time::sleep_until(due.into()) => {}
         }
         let now = Instant::now();

@@ -7,16 +7,17 @@
 //! ```no_run
 //! # async fn run() -> Result<(), auralink_media::StartError> {
 //! use std::sync::Arc;
-//! use auralink_media::{MediaConfig, MediaServer};
+//! use auralink_media::{Ai, MediaConfig, MediaServer};
 //! use auralink_token::KeyRing;
 //!
 //! let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
-//! let server = MediaServer::start(MediaConfig::loopback(keys)).await?;
+//! let server = MediaServer::start(MediaConfig::loopback(keys), Ai::none(), Arc::default()).await?;
 //! let _routes: axum::Router = server.router();
 //! # Ok(()) }
 //! ```
 #![forbid(unsafe_code)]
 
+mod ai;
 mod command;
 mod config;
 mod core;
@@ -35,6 +36,7 @@ pub mod tap;
 mod track;
 mod video;
 
+pub use ai::{Ai, ROWS};
 pub use config::MediaConfig;
 pub use metrics::{Counters, Stats};
 pub use server::{MediaServer, StartError};

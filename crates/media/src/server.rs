@@ -2,12 +2,13 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use axum::Router;
 use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::ai::Ai;
 use crate::command::Command;
 use crate::config::MediaConfig;
 use crate::core::Core;
@@ -43,8 +44,13 @@ pub struct MediaServer {
 }
 
 impl MediaServer {
-    /// Binds the socket and starts the media task.
+    /// Binds the socket and starts the media task, as a plain server without AIC.
     pub async fn start(config: MediaConfig) -> Result<Self, StartError> {
+        Self::start_with(config, Ai::none()).await
+    }
+
+    /// The same with AIC.
+    pub async fn start_with(config: MediaConfig, ai: Ai) -> Result<Self, StartError> {
         let failed = |source| StartError::Bind {
             address: config.udp,
             source,
@@ -61,8 +67,9 @@ impl MediaServer {
             certificate,
         };
         let (commands, receiver) = mpsc::channel(COMMANDS);
-        let core = Core::new(Instant::now(), sessions);
-        tokio::spawn(driver::run(socket, core, receiver));
+        let woken = ai.woken.clone();
+        let core = Core::new(Instant::now(), SystemTime::now(), sessions, ai);
+        tokio::spawn(driver::run(socket, core, receiver, woken));
         let signalling = Signalling::new(config.keys, commands.clone());
         Ok(Self {
             commands,

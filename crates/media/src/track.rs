@@ -4,9 +4,9 @@ use auralink_types::TrackId;
 use livekit_protocol as proto;
 use str0m::media::Mid;
 
+use crate::core::Tapped;
 use crate::participant::Pid;
 use crate::sdp::ReceiveTerms;
-use crate::sequence::SequenceMap;
 use crate::video::{Layer, layers_of};
 
 /// What the answer asks of a stock publisher's audio.
@@ -50,8 +50,8 @@ pub struct Track {
     pub legs: Vec<LegTo>,
     /// What the answer asks.
     pub steering: Steering,
-    /// Closes the gaps that dropped packets would leave.
-    pub sequence: Option<SequenceMap>,
+    /// The AIC tap; audio only, made with the first use.
+    pub tapped: Option<Box<Tapped>>,
 }
 
 impl Track {
@@ -133,7 +133,7 @@ impl Track {
             layers: layers_of(&[]),
             legs: Vec::new(),
             steering: Steering::default(),
-            sequence: None,
+            tapped: None,
         }
     }
 

@@ -180,12 +180,6 @@ impl VideoLeg {
         (self.next_seq, self.last)
     }
 
-    /// Waits for a keyframe again, for example after the subscriber had paused the track.
-    pub fn restart(&mut self) {
-        self.current = None;
-        self.waiting_since = None;
-    }
-
     /// What goes out for this packet, given the layer that should be carried.
     pub fn handle(&mut self, now: Instant, target: Option<usize>, packet: Incoming<'_>) -> Option<Rewritten> {
         if packet.payload.is_empty() {

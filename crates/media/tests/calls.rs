@@ -413,3 +413,72 @@ async fn a_client_that_comes_back_keeps_his_seat_and_an_unknown_one_must_start_a
         proto::leave_request::Action::Reconnect as i32
     );
 }
+
+/// A VP8 payload: 15-bit picture id, one temporal layer.
+fn picture(id: u16, key: bool) -> Vec<u8> {
+    let [high, low] = (0x8000 | id).to_be_bytes();
+    vec![
+        0x90,
+        0xe0,
+        high,
+        low,
+        id as u8,
+        0x20,
+        if key { 0x10 } else { 0x11 },
+        1,
+        2,
+        3,
+    ]
+}
+
+#[tokio::test]
+async fn video_starts_with_the_keyframe_that_the_server_asks_for_and_arrives_byte_for_byte() {
+    let server = serve().await;
+    let (mut anna, mut bert) = two(&server).await;
+    anna.publish("camera", MediaKind::Video).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    let mut id = 0;
+    // Without a keyframe nothing may come, but the publisher must be asked for one.
+    while anna.keyframes.is_empty() || bert.tracks.is_empty() {
+        anna.send("camera", 3000 * u32::from(id), &picture(id, false), false)
+            .await;
+        id += 1;
+        anna.step().await;
+        bert.step().await;
+        assert!(id < 300, "nobody asks for a keyframe");
+    }
+    assert_eq!(anna.keyframes[0], anna.sending["camera"]);
+    bert.heard.clear();
+    let mut sent = Vec::new();
+    for i in 0..20 {
+        let payload = picture(id + i, i == 0);
+        anna.send("camera", 3000 * u32::from(id + i), &payload, false)
+            .await;
+        sent.push(payload);
+        anna.step().await;
+        bert.step().await;
+    }
+    until("every picture is there", &mut [&mut anna, &mut bert], |p| {
+        p[1].heard.len() >= sent.len()
+    })
+    .await;
+    let from = bert
+        .heard
+        .iter()
+        .position(|heard| heard.payload == sent[0])
+        .expect("the keyframe is there");
+    let heard: Vec<Vec<u8>> = bert.heard[from..]
+        .iter()
+        .map(|heard| heard.payload.clone())
+        .collect();
+    assert_eq!(heard, sent);
+    assert!(bert.heard.iter().all(|heard| heard.codec == Codec::Vp8));
+    assert!(
+        bert.heard[from..]
+            .windows(2)
+            .all(|pair| pair[1].seq == pair[0].seq + 1)
+    );
+}

@@ -3,6 +3,7 @@
 //! In: datagrams, commands and the passing of time. Out: datagrams to send ([`Core::pop_transmit`]), the next
 //! deadline ([`Core::poll_timeout`]) and messages in each participant's bounded signalling queue.
 
+mod audio;
 mod join;
 mod negotiate;
 mod requests;
@@ -11,7 +12,7 @@ mod tick;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
@@ -19,6 +20,9 @@ use proto::signal_response::Message;
 use str0m::ice::StunMessage;
 use str0m::net::Transmit;
 
+pub(crate) use audio::Tapped;
+
+use crate::ai::{Ai, AiState};
 use crate::command::Command;
 use crate::line::Use;
 use crate::metrics::{Counters, DelayHistogram, Stats};
@@ -49,6 +53,7 @@ pub struct Core {
     next_pid: u64,
     next_tick: Instant,
     closing: bool,
+    ai: AiState,
     /// Counters of everything.
     pub counters: Counters,
     /// Delay of forwarded media; the driver records it.
@@ -57,7 +62,7 @@ pub struct Core {
 
 impl Core {
     /// A server with nobody in it.
-    pub fn new(now: Instant, sessions: SessionConfig) -> Self {
+    pub fn new(now: Instant, wall: SystemTime, sessions: SessionConfig, ai: Ai) -> Self {
         Self {
             sessions,
             rooms: HashMap::new(),
@@ -71,6 +76,7 @@ impl Core {
             next_pid: 0,
             next_tick: now + TICK,
             closing: false,
+            ai: AiState::new(now, wall, ai),
             counters: Counters::default(),
             delays: DelayHistogram::default(),
         }
@@ -136,6 +142,7 @@ impl Core {
                 self.drain(now, pid);
             }
         }
+        self.tap_timeouts(now);
         if now >= self.next_tick {
             self.next_tick = now + TICK;
             self.tick(now);
@@ -145,9 +152,12 @@ impl Core {
 
     /// When [`Core::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Instant {
-        self.timers
-            .first()
-            .map_or(self.next_tick, |(due, _)| (*due).min(self.next_tick))
+        let sessions = self.timers.first().map(|(due, _)| *due);
+        let taps = self.ai.timers.first().map(|(due, _, _)| *due);
+        [sessions, taps]
+            .into_iter()
+            .flatten()
+            .fold(self.next_tick, Instant::min)
     }
 
     /// The next datagram to send.
@@ -289,7 +299,8 @@ impl Core {
             }
         }
         tracing::info!(participant = %gone.sid, ?reason, "participant left");
-        for track in std::mem::take(&mut gone.tracks) {
+        for mut track in std::mem::take(&mut gone.tracks) {
+            self.close_tap(&mut track);
             self.forget_track(now, &gone.room, &track);
         }
         for line in &gone.lines {

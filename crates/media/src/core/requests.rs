@@ -391,8 +391,9 @@ impl Core {
         let Some(at) = participant.tracks.iter().position(|track| track.id == *id) else {
             return;
         };
-        let track = participant.tracks.remove(at);
+        let mut track = participant.tracks.remove(at);
         let room = participant.room.clone();
+        self.close_tap(&mut track);
         self.announce(pid);
         self.forget_track(now, &room, &track);
     }

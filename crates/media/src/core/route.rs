@@ -15,7 +15,6 @@ use super::Core;
 use crate::data::{self, Channel};
 use crate::line::Leg;
 use crate::participant::{Participant, Pid};
-use crate::sequence::SequenceMap;
 use crate::session::SessionEvent;
 use crate::track::LegTo;
 use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
@@ -54,7 +53,14 @@ impl Core {
             SessionEvent::ChannelDrained => self.flush_backlog(now, pid),
             SessionEvent::Data(id, bytes) => self.forward_data(now, pid, id, &bytes),
             SessionEvent::Keyframe(mid) => self.keyframe_wanted(now, pid, mid),
-            SessionEvent::Network { .. } => {}
+            SessionEvent::Network {
+                mid,
+                loss,
+                rtt,
+                jitter,
+            } => {
+                self.tap_network(now, pid, mid, loss, rtt.unwrap_or_default(), jitter);
+            }
         }
     }
 
@@ -127,89 +133,10 @@ impl Core {
             }
         }
         if params.spec().codec.is_audio() {
-            self.forward_audio(now, pid, mid, &params, red, packet);
+            self.tap_packet(now, pid, mid, &params, red, packet);
         } else {
             self.forward_video(now, pid, mid, &params, layer, packet);
         }
-    }
-
-    fn forward_audio(
-        &mut self,
-        now: Instant,
-        pid: Pid,
-        mid: Mid,
-        params: &PayloadParams,
-        red: bool,
-        packet: &RtpPacket,
-    ) {
-        let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) else {
-            return;
-        };
-        let source = *packet.seq_no;
-        // Half the range below the first packet is left for ones that overtook it.
-        let map = track
-            .sequence
-            .get_or_insert_with(|| SequenceMap::new(source, 1 << 32));
-        if packet.payload.is_empty() {
-            return map.drop(source);
-        }
-        let Some(seq) = map.map(source) else {
-            self.counters.unfit += 1;
-            return;
-        };
-        let bare = track.steering.active;
-        let legs = std::mem::take(&mut track.legs);
-        for leg in &legs {
-            let extensions = ExtensionValues {
-                audio_level: packet.header.ext_vals.audio_level.filter(|_| !bare),
-                voice_activity: packet.header.ext_vals.voice_activity.filter(|_| !bare),
-                ..Default::default()
-            };
-            self.send_audio(now, *leg, params, red, seq, packet, extensions);
-        }
-        self.return_legs(pid, mid, legs);
-    }
-
-    #[allow(clippy::too_many_arguments)]
-    fn send_audio(
-        &mut self,
-        now: Instant,
-        leg: LegTo,
-        params: &PayloadParams,
-        red: bool,
-        seq: u64,
-        packet: &RtpPacket,
-        extensions: ExtensionValues,
-    ) {
-        let Some(subscriber) = self.people.get_mut(&leg.pid) else {
-            return;
-        };
-        if !wants(subscriber, leg.mid) {
-            return;
-        }
-        let (pt, payload) = match subscriber.session.payload_type(leg.mid, params, red) {
-            Some(pt) => (pt, packet.payload.clone()),
-            // A receiver without RED gets what RED wraps.
-            None if red => {
-                let opus = subscriber.session.payload_type(leg.mid, params, false);
-                match (opus, red_primary(&packet.payload)) {
-                    (Some(pt), Some(primary)) => (pt, primary),
-                    _ => return self.counters.unfit += 1,
-                }
-            }
-            None => return self.counters.unfit += 1,
-        };
-        let Some(line) = subscriber.line_mut(leg.mid) else {
-            return;
-        };
-        let Some((out, timestamp)) = line.outgoing.audio(now, seq, packet.header.timestamp) else {
-            self.counters.unfit += 1;
-            return;
-        };
-        let write = RtpWrite::new(pt, out.into(), timestamp, packet.timestamp, payload)
-            .marker(packet.header.marker)
-            .ext_vals(extensions);
-        self.write(now, leg, write);
     }
 
     fn forward_video(
@@ -294,7 +221,7 @@ impl Core {
         }
     }
 
-    fn write(&mut self, now: Instant, leg: LegTo, packet: RtpWrite) {
+    pub(super) fn write(&mut self, now: Instant, leg: LegTo, packet: RtpWrite) {
         let Some(subscriber) = self.people.get_mut(&leg.pid) else {
             return;
         };
@@ -461,13 +388,13 @@ fn subscription_of(subscriber: &Participant, mid: Mid) -> Option<&crate::partici
     subscriber.subscriptions.values().find(|s| s.mid == Some(mid))
 }
 
-fn wants(subscriber: &Participant, mid: Mid) -> bool {
+pub(super) fn wants(subscriber: &Participant, mid: Mid) -> bool {
     subscriber.session.is_connected()
         && subscription_of(subscriber, mid).is_some_and(|s| s.desired && !s.disabled)
 }
 
 /// What RED (RFC 2198) wraps: the last block.
-fn red_primary(payload: &[u8]) -> Option<Arc<[u8]>> {
+pub(super) fn red_primary(payload: &[u8]) -> Option<Arc<[u8]>> {
     let mut at = 0;
     let mut redundant = 0usize;
     while payload.get(at)? & 0x80 != 0 {

@@ -16,6 +16,7 @@ pub(super) const LOST_TRANSPORT: Duration = Duration::from_secs(15);
 
 impl Core {
     pub(super) fn tick(&mut self, now: Instant) {
+        self.tap_tick(now);
         self.rooms
             .retain(|_, room| room.empty_until.is_none_or(|until| now < until));
         let late: Vec<Pid> = self
@@ -38,7 +39,4 @@ impl Core {
             self.ask_for_offer(now, pid);
         }
     }
-
-    /// Brings what the answer asks of a publisher up to what AIC wants of him.
-    pub(super) fn steer(&mut self, _now: Instant, _pid: Pid) {}
 }

@@ -81,7 +81,6 @@ pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) 
         metadata: claims.metadata.clone(),
         attributes: claims.attributes.clone(),
         grants: grants(claims),
-        address: None,
     };
     Ok(Admitted { admission, verified })
 }

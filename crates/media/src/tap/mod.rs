@@ -8,6 +8,8 @@ mod leg;
 mod original;
 mod stats;
 mod steer;
+#[cfg(test)]
+mod tests;
 mod track;
 
 use std::sync::Arc;

@@ -76,8 +76,10 @@ struct Source {
 }
 
 impl Source {
+    /// `None` until enough was heard; AIC packets are all alike, so the first one tells.
     fn wire_bitrate(&self) -> Option<Bitrate> {
-        (self.ticks >= MEASURED_TICKS).then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
+        let known = self.ticks >= MEASURED_TICKS || (self.coding == InKind::Aic && self.ticks > 0);
+        known.then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
     }
 }
 

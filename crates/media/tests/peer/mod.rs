@@ -5,7 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-use auralink_media::{MediaConfig, MediaServer};
+use auralink_media::{Ai, MediaConfig, MediaServer};
 use auralink_token::{Claims, KeyRing};
 use base64::Engine as _;
 use futures_util::{SinkExt as _, StreamExt as _};
@@ -21,6 +21,7 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use tokio::net::{TcpStream, UdpSocket};
+use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -35,8 +36,13 @@ pub struct Server {
 }
 
 pub async fn serve() -> Server {
+    serve_with(Ai::none(), Arc::default()).await
+}
+
+/// A server with an AI core that notifies `woken`.
+pub async fn serve_with(ai: Ai, woken: Arc<Notify>) -> Server {
     let keys = Arc::new(KeyRing::new([("devkey", "secret"), ("other", "another secret")]));
-    let media = MediaServer::start(MediaConfig::loopback(keys.clone()))
+    let media = MediaServer::start(MediaConfig::loopback(keys.clone()), ai, woken)
         .await
         .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -98,6 +104,8 @@ pub struct Peer {
     pub tracks: HashMap<Mid, String>,
     pub answers: Vec<String>,
     pub closed: bool,
+    /// Lines for which the server wants a keyframe.
+    pub keyframes: Vec<Mid>,
 }
 
 impl Peer {
@@ -160,6 +168,7 @@ impl Peer {
             tracks: HashMap::new(),
             answers: Vec::new(),
             closed: false,
+            keyframes: Vec::new(),
         }
     }
 
@@ -277,6 +286,7 @@ impl Peer {
                 Output::Event(Event::IceConnectionStateChange(IceConnectionState::Disconnected)) => {
                     self.connected = false;
                 }
+                Output::Event(Event::KeyframeRequest(request)) => self.keyframes.push(request.mid),
                 Output::Event(Event::ChannelOpen(id, label)) => {
                     self.channels.insert(label, id);
                 }

@@ -1,0 +1,101 @@
+//! What the media task needs of AIC: the core behind its trait, the book of policies, and where rows go.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+
+use auralink_engine::{Outcome, PolicyBook, Processor, Refused, StreamId};
+use auralink_types::{MetricRow, Rung, TrackId};
+use tokio::sync::{Notify, mpsc};
+
+use crate::participant::Pid;
+
+/// Rows that may wait for the store; beyond it they are dropped and counted.
+pub const ROWS: usize = 4096;
+
+/// AIC as the media task sees it.
+pub struct Ai {
+    /// The AI core.
+    pub processor: Box<dyn Processor>,
+    /// Notified when the core has something to say.
+    pub woken: Arc<Notify>,
+    /// Policies by user.
+    pub book: Arc<PolicyBook>,
+    /// Where metric rows go.
+    pub rows: mpsc::Sender<MetricRow>,
+}
+
+impl Ai {
+    /// No AI at all: every policy is the default and every stream is refused.
+    pub fn none() -> Self {
+        let (rows, _) = mpsc::channel(1);
+        Self {
+            processor: Box::new(NoCore),
+            woken: Arc::new(Notify::new()),
+            book: Arc::new(PolicyBook::new()),
+            rows,
+        }
+    }
+}
+
+struct NoCore;
+
+impl Processor for NoCore {
+    fn open(&mut self, _: &[Rung]) -> Result<StreamId, Refused> {
+        Err(Refused::Unreachable)
+    }
+    fn set_rungs(&mut self, _: StreamId, _: &[Rung]) -> Result<(), Refused> {
+        Err(Refused::Unreachable)
+    }
+    fn submit(&mut self, _: StreamId, _: auralink_engine::InFrame) -> Result<(), Refused> {
+        Err(Refused::Unreachable)
+    }
+    fn poll(&mut self) -> Option<Outcome> {
+        None
+    }
+    fn close(&mut self, _: StreamId) {}
+    fn models(&self) -> Vec<u16> {
+        Vec::new()
+    }
+}
+
+/// The media task's own state around [`Ai`].
+pub(crate) struct AiState {
+    pub(crate) ai: Ai,
+    /// Version of the book when it was last read.
+    pub(crate) read: u64,
+    /// Whose stream an outcome is about.
+    pub(crate) streams: HashMap<StreamId, (Pid, TrackId)>,
+    /// Taps that want to hear of time passing.
+    pub(crate) timers: BTreeSet<(Instant, Pid, TrackId)>,
+    /// When the next rows are due.
+    pub(crate) next_rows: Instant,
+    /// The wall clock at one instant; later times are counted from it, so that steps of the clock don't matter.
+    pub(crate) epoch: (Instant, SystemTime),
+    /// Rows that found the channel full.
+    pub(crate) rows_dropped: u64,
+}
+
+impl AiState {
+    pub(crate) fn new(now: Instant, wall: SystemTime, ai: Ai) -> Self {
+        Self {
+            ai,
+            read: 0,
+            streams: HashMap::new(),
+            timers: BTreeSet::new(),
+            next_rows: now,
+            epoch: (now, wall),
+            rows_dropped: 0,
+        }
+    }
+
+    /// Microseconds since the Unix epoch.
+    pub(crate) fn wall_us(&self, now: Instant) -> i64 {
+        let since = self
+            .epoch
+            .1
+            .duration_since(SystemTime::UNIX_EPOCH)
+            .unwrap_or_default();
+        (since + now.saturating_duration_since(self.epoch.0)).as_micros() as i64
+    }
+}

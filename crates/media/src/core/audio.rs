@@ -1,0 +1,562 @@
+//! Audio through the AIC tap: packets, outcomes, time and policies in; packets, hints and rows out.
+
+use std::time::{Duration, Instant};
+
+use auralink_engine::expected;
+use auralink_types::{
+    HINT_TOPIC, Media, MetricRow, Mos, NetworkClass, PublisherHint, QualityMetric, Reason, Rung, SessionId,
+    SourceCodec, TrackId,
+};
+use livekit_protocol as proto;
+use prost::Message as _;
+use str0m::format::PayloadParams;
+use str0m::media::Mid;
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+
+use super::Core;
+use super::route::{red_primary, wants};
+use crate::data::Channel;
+use crate::participant::Pid;
+use crate::tap::{
+    AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapEvent, TapOutput,
+    TapSnapshot,
+};
+use crate::track::{LegTo, Steering, Track};
+
+/// How often a track's row is written.
+const ROW_EVERY: Duration = Duration::from_secs(1);
+/// Clock of Opus in RTP.
+const CLOCK: u64 = 48_000;
+
+/// The tap of an audio track with what surrounds it.
+pub(crate) struct Tapped {
+    tap: AudioTap,
+    /// Legs the tap knows.
+    legs: Vec<(LegTo, LegCaps)>,
+    /// The publisher's Opus.
+    params: Option<PayloadParams>,
+    timer: Option<Instant>,
+    session: SessionId,
+    /// The snapshot of the last row.
+    last: TapSnapshot,
+    last_at: Instant,
+}
+
+impl std::fmt::Debug for Tapped {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tapped")
+            .field("legs", &self.legs)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Core {
+    /// An audio packet of a publisher.
+    pub(super) fn tap_packet(
+        &mut self,
+        now: Instant,
+        pid: Pid,
+        mid: Mid,
+        params: &PayloadParams,
+        red: bool,
+        packet: &RtpPacket,
+    ) {
+        let Some(id) = self
+            .people
+            .get_mut(&pid)
+            .and_then(|p| p.track_on(mid))
+            .map(|t| t.id.clone())
+        else {
+            return;
+        };
+        let arrived = AudioPacket {
+            kind: if red { PayloadKind::Red } else { PayloadKind::Opus },
+            seq: *packet.seq_no,
+            timestamp: packet.header.timestamp,
+            marker: packet.header.marker,
+            payload: packet.payload.clone(),
+            received: now,
+        };
+        self.with_tap(now, pid, &id, |core, tapped| {
+            tapped.params = Some(*params);
+            tapped.tap.handle_packet(now, arrived, &mut *core.ai.ai.processor);
+        });
+    }
+
+    /// The AI core has something to say.
+    pub fn handle_outcomes(&mut self, now: Instant) {
+        while let Some(outcome) = self.ai.ai.processor.poll() {
+            let Some((pid, id)) = self.ai.streams.get(&outcome.stream()).cloned() else {
+                continue;
+            };
+            self.with_tap(now, pid, &id, |core, tapped| {
+                tapped
+                    .tap
+                    .handle_outcome(now, &outcome, &mut *core.ai.ai.processor);
+            });
+        }
+        self.settle(now);
+    }
+
+    /// Wakes the taps whose time has come.
+    pub(super) fn tap_timeouts(&mut self, now: Instant) {
+        while let Some((due, pid, id)) = self.ai.timers.first().cloned() {
+            if due > now {
+                break;
+            }
+            self.ai.timers.pop_first();
+            self.with_tap(now, pid, &id, |core, tapped| {
+                tapped.timer = None;
+                tapped.tap.handle_timeout(now, &mut *core.ai.ai.processor);
+            });
+        }
+    }
+
+    /// How a subscriber's network treats a leg.
+    pub(super) fn tap_network(
+        &mut self,
+        now: Instant,
+        pid: Pid,
+        mid: Mid,
+        loss: f32,
+        rtt: Duration,
+        jitter: u32,
+    ) {
+        let found = self.people.get(&pid).and_then(|subscriber| {
+            let (id, s) = subscriber
+                .subscriptions
+                .iter()
+                .find(|(_, s)| s.mid == Some(mid) && !s.video)?;
+            Some((s.publisher, id.clone()))
+        });
+        let Some((publisher, id)) = found else { return };
+        let jitter = Duration::from_micros(u64::from(jitter) * 1_000_000 / CLOCK);
+        self.with_tap(now, publisher, &id, |_, tapped| {
+            tapped.tap.set_leg_network(now, LegId(pid.0), loss, rtt, jitter);
+        });
+    }
+
+    /// Looks at policies and rows; ten times a second.
+    pub(super) fn tap_tick(&mut self, now: Instant) {
+        let version = self.ai.ai.book.version();
+        let changed = version != self.ai.read;
+        self.ai.read = version;
+        let report = now >= self.ai.next_rows;
+        if report {
+            self.ai.next_rows = now + ROW_EVERY;
+        }
+        if !changed && !report {
+            return;
+        }
+        for (pid, id) in self.audio_tracks() {
+            if changed {
+                self.with_tap(now, pid, &id, |core, tapped| {
+                    let Some(user) = core.people.get(&pid).map(|p| p.user.clone()) else {
+                        return;
+                    };
+                    tapped.tap.set_policy(now, core.ai.ai.book.get(&user));
+                });
+                self.steer_track(now, pid, &id, None);
+            }
+            if report {
+                self.report(now, pid, &id);
+            }
+        }
+    }
+
+    /// A track was announced: what AIC wants of it is known before its first answer.
+    pub(super) fn steer(&mut self, now: Instant, pid: Pid) {
+        for (publisher, id) in self.audio_tracks() {
+            if publisher == pid {
+                self.with_tap(now, pid, &id, |_, _| {});
+                self.steer_track(now, pid, &id, None);
+            }
+        }
+    }
+
+    /// A track is gone: its stream at the core goes as well.
+    pub(super) fn close_tap(&mut self, track: &mut Track) {
+        if let Some(mut tapped) = track.tapped.take() {
+            if let Some(stream) = tapped.tap.stream() {
+                self.ai.streams.remove(&stream);
+            }
+            if let Some(due) = tapped.timer {
+                self.ai.timers.retain(|(at, _, id)| *at != due || *id != track.id);
+            }
+            tapped.tap.close(&mut *self.ai.ai.processor);
+        }
+    }
+
+    fn audio_tracks(&self) -> Vec<(Pid, TrackId)> {
+        let tracks = self.people.iter().flat_map(|(pid, p)| {
+            p.tracks
+                .iter()
+                .filter(|t| !t.is_video())
+                .map(move |t| (*pid, t.id.clone()))
+        });
+        tracks.collect()
+    }
+
+    /// Takes a track's tap out, lets `work` use it, carries out what it says and puts it back.
+    fn with_tap(&mut self, now: Instant, pid: Pid, id: &TrackId, work: impl FnOnce(&mut Self, &mut Tapped)) {
+        let Some(mut tapped) = self.take_tap(now, pid, id) else {
+            return;
+        };
+        self.sync_legs(now, pid, id, &mut tapped);
+        work(self, &mut tapped);
+        while let Some(output) = tapped.tap.poll_output() {
+            match output {
+                TapOutput::Send { leg, packet } => self.send_tapped(now, &tapped, leg, packet),
+                TapOutput::Hint(hint) => self.hint(now, pid, id, &hint),
+                TapOutput::Event(event) => tell(id, event),
+            }
+        }
+        if let Some(stream) = tapped.tap.stream() {
+            self.ai.streams.entry(stream).or_insert_with(|| (pid, id.clone()));
+        }
+        let due = tapped.tap.poll_timeout();
+        if due != tapped.timer {
+            if let Some(old) = tapped.timer.take() {
+                self.ai.timers.remove(&(old, pid, id.clone()));
+            }
+            if let Some(due) = due {
+                self.ai.timers.insert((due, pid, id.clone()));
+            }
+            tapped.timer = due;
+        }
+        let track = self
+            .people
+            .get_mut(&pid)
+            .and_then(|p| p.tracks.iter_mut().find(|t| t.id == *id));
+        match track {
+            Some(track) => track.tapped = Some(tapped),
+            // A leg's failure cannot take the publisher away, but nothing is lost if it did.
+            None => tapped.tap.close(&mut *self.ai.ai.processor),
+        }
+    }
+
+    fn take_tap(&mut self, now: Instant, pid: Pid, id: &TrackId) -> Option<Box<Tapped>> {
+        let publisher = self.people.get_mut(&pid)?;
+        let caps = PublisherCaps {
+            models: publisher.models(),
+            steerable: true,
+        };
+        let user = publisher.user.clone();
+        let track = publisher
+            .tracks
+            .iter_mut()
+            .find(|t| t.id == *id && !t.is_video())?;
+        if let Some(tapped) = track.tapped.take() {
+            return Some(tapped);
+        }
+        // End-to-end encrypted payloads are nobody's to read.
+        let steerable = caps.steerable && track.info.encryption == 0;
+        let policy = self.ai.ai.book.get(&user);
+        let mut tap = AudioTap::new(now, id.clone(), PublisherCaps { steerable, ..caps }, policy);
+        let last = tap.snapshot();
+        let session = SessionId::new(format!("AS_{}", uuid::Uuid::now_v7().simple()));
+        Some(Box::new(Tapped {
+            tap,
+            legs: Vec::new(),
+            params: None,
+            timer: None,
+            session,
+            last,
+            last_at: now,
+        }))
+    }
+
+    /// Tells the tap who came, went or can take something else now.
+    fn sync_legs(&mut self, now: Instant, pid: Pid, id: &TrackId, tapped: &mut Tapped) {
+        let Some(track) = self
+            .people
+            .get(&pid)
+            .and_then(|p| p.tracks.iter().find(|t| t.id == *id))
+        else {
+            return;
+        };
+        let unchanged = tapped.legs.len() == track.legs.len()
+            && tapped
+                .legs
+                .iter()
+                .zip(&track.legs)
+                .all(|((known, _), leg)| known == leg);
+        if unchanged && self.ai.read == self.ai.ai.book.version() {
+            return;
+        }
+        let legs: Vec<(LegTo, LegCaps)> = track
+            .legs
+            .iter()
+            .filter_map(|leg| {
+                let subscriber = self.people.get(&leg.pid)?;
+                let red = tapped
+                    .params
+                    .is_none_or(|params| subscriber.session.payload_type(leg.mid, &params, true).is_some());
+                let opted_out = self.ai.ai.book.get(&subscriber.user).opt_out;
+                Some((
+                    *leg,
+                    LegCaps {
+                        models: subscriber.models(),
+                        red,
+                        opted_out,
+                    },
+                ))
+            })
+            .collect();
+        for (known, _) in &tapped.legs {
+            if !legs.iter().any(|(leg, _)| leg == known) {
+                tapped.tap.remove_leg(now, LegId(known.pid.0));
+            }
+        }
+        for (leg, caps) in &legs {
+            let known = tapped.legs.iter().find(|(known, _)| known == leg);
+            if known.is_none()
+                && let Some(line) = self.people.get_mut(&leg.pid).and_then(|p| p.line_mut(leg.mid))
+            {
+                // The tap numbers a new leg from its own start.
+                line.outgoing.finish();
+            }
+            if known.is_none_or(|(_, had)| had != caps) {
+                tapped.tap.add_leg(now, LegId(leg.pid.0), caps.clone());
+            }
+        }
+        tapped.legs = legs;
+    }
+
+    fn send_tapped(&mut self, now: Instant, tapped: &Tapped, leg: LegId, packet: OutPacket) {
+        let (Some((to, _)), Some(params)) = (
+            tapped.legs.iter().find(|(to, _)| to.pid.0 == leg.0),
+            tapped.params.as_ref(),
+        ) else {
+            return;
+        };
+        let Some(subscriber) = self.people.get_mut(&to.pid) else {
+            return;
+        };
+        if !wants(subscriber, to.mid) {
+            return;
+        }
+        let red = packet.kind == PayloadKind::Red;
+        let (pt, payload) = match subscriber.session.payload_type(to.mid, params, red) {
+            Some(pt) => (pt, packet.payload),
+            // A receiver without RED gets what RED wraps.
+            None if red => {
+                let opus = subscriber.session.payload_type(to.mid, params, false);
+                match (opus, red_primary(&packet.payload)) {
+                    (Some(pt), Some(primary)) => (pt, primary),
+                    _ => return self.counters.unfit += 1,
+                }
+            }
+            None => return self.counters.unfit += 1,
+        };
+        let Some(line) = subscriber.line_mut(to.mid) else {
+            return;
+        };
+        let Some((out, timestamp)) = line.outgoing.audio(now, packet.seq, packet.timestamp) else {
+            return self.counters.unfit += 1;
+        };
+        let write = RtpWrite::new(pt, out.into(), timestamp, now, payload)
+            .marker(packet.marker)
+            .ext_vals(ExtensionValues::default());
+        self.write(now, *to, write);
+    }
+
+    /// Passes a wish on: on the data channel to an AIC client, through the answer to a stock client.
+    fn hint(&mut self, now: Instant, pid: Pid, id: &TrackId, hint: &PublisherHint) {
+        tracing::info!(track = %id, source = ?hint.source, "publisher steered");
+        let Some(publisher) = self.people.get(&pid) else {
+            return;
+        };
+        if publisher.models().is_empty() {
+            self.steer_track(now, pid, id, Some(hint.source));
+            return;
+        }
+        // A hint is a small struct of numbers and names: it always serialises.
+        let Ok(payload) = serde_json::to_vec(hint) else {
+            return;
+        };
+        let user = proto::UserPacket {
+            payload,
+            topic: Some(HINT_TOPIC.into()),
+            ..Default::default()
+        };
+        let packet = proto::DataPacket {
+            value: Some(proto::data_packet::Value::User(user)),
+            ..Default::default()
+        };
+        self.send_data(now, pid, Channel::Reliable, &packet.encode_to_vec());
+    }
+
+    /// Brings what answers say about a track up to what AIC wants; those that are out of date are asked for again.
+    fn steer_track(&mut self, _now: Instant, pid: Pid, id: &TrackId, source: Option<SourceCodec>) {
+        let Some(publisher) = self.people.get(&pid) else {
+            return;
+        };
+        let active = self.ai.ai.book.get(&publisher.user).active;
+        let Some(track) = publisher.tracks.iter().find(|t| t.id == *id) else {
+            return;
+        };
+        let wanted = match source {
+            Some(SourceCodec::Own) => Steering {
+                active,
+                ..Steering::default()
+            },
+            Some(SourceCodec::Lean(lean)) => Steering {
+                active,
+                no_red: true,
+                ptime_ms: Some(lean.packet.millis()),
+            },
+            // Only AIC clients are asked for it, and they hear it on the data channel.
+            Some(SourceCodec::Neural(_)) => Steering {
+                active,
+                ..track.steering.clone()
+            },
+            None if active => Steering {
+                active,
+                ..track.steering.clone()
+            },
+            None => Steering::default(),
+        };
+        if wanted == track.steering {
+            return;
+        }
+        let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.pid).collect();
+        let bare = wanted.active != track.steering.active;
+        if let Some(publisher) = self.people.get_mut(&pid) {
+            publisher.stale = true;
+            if let Some(track) = publisher.tracks.iter_mut().find(|t| t.id == *id) {
+                track.steering = wanted;
+            }
+        }
+        for listener in listeners.iter().filter(|_| bare) {
+            if let Some(listener) = self.people.get_mut(listener) {
+                listener.stale = true;
+            }
+        }
+    }
+
+    /// Writes the row of the second that has passed, if AIC is on.
+    fn report(&mut self, now: Instant, pid: Pid, id: &TrackId) {
+        let Some(publisher) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let (owner, room) = (publisher.user.clone(), publisher.room.clone());
+        let Some(tapped) = publisher
+            .tracks
+            .iter_mut()
+            .find(|t| t.id == *id)
+            .and_then(|t| t.tapped.as_mut())
+        else {
+            return;
+        };
+        let snapshot = tapped.tap.snapshot();
+        let last = std::mem::replace(&mut tapped.last, snapshot.clone());
+        let seconds = now.saturating_duration_since(tapped.last_at).as_secs_f64();
+        tapped.last_at = now;
+        let session_id = tapped.session.clone();
+        let active = self.ai.ai.book.get(&owner).active;
+        let call_id = self.rooms.get(&room).map(|room| room.sid.clone());
+        let (true, Some(call_id)) = (active && seconds > 0.0 && snapshot.frames > last.frames, call_id)
+        else {
+            return;
+        };
+        let sum = |s: &TapSnapshot| {
+            (
+                s.uplink.original_bytes + s.downlink.original_bytes,
+                s.uplink.sent_bytes + s.downlink.sent_bytes,
+            )
+        };
+        let ((before, after), (was_before, was_after)) = (sum(&snapshot), sum(&last));
+        let kbps = |bytes: u64| bytes as f64 * 8.0 / 1000.0 / seconds;
+        let rung = rung_in_use(&snapshot);
+        let fallback_reason = Reason::ALL
+            .into_iter()
+            .find(|reason| snapshot.fallbacks_for(*reason) > last.fallbacks_for(*reason));
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let row = MetricRow {
+            owner,
+            call_id,
+            session_id,
+            track_id: id.clone(),
+            ts_us: self.ai.wall_us(now),
+            media: Media::Audio,
+            original_bandwidth_kbps: kbps(before.saturating_sub(was_before)),
+            compressed_bandwidth_kbps: kbps(after.saturating_sub(was_after)),
+            savings_basis: snapshot.basis,
+            inference_latency_ms: snapshot.compute_p50.map(millis),
+            inference_latency_p99_ms: snapshot.compute_p99.map(millis),
+            quality_score: snapshot.quality.or_else(|| expected(rung)).map(score),
+            quality_metric: QualityMetric::EstimatedPesqWb,
+            psnr_db: None,
+            model_used: name(rung),
+            frames: snapshot.frames - last.frames,
+            fallback_triggered: fallback_reason.is_some(),
+            fallback_reason,
+            network_class: worst(&snapshot),
+        };
+        if self.ai.ai.rows.try_send(row).is_err() {
+            self.ai.rows_dropped += 1;
+        }
+    }
+}
+
+fn tell(track: &TrackId, event: TapEvent) {
+    match event {
+        TapEvent::SessionStarted => tracing::info!(%track, "AIC session started"),
+        TapEvent::SessionEnded => tracing::info!(%track, "AIC session ended"),
+        TapEvent::RungChanged {
+            leg,
+            from,
+            to,
+            reason,
+        } => {
+            tracing::info!(%track, leg = leg.0, from = name(from), to = name(to), reason = reason.map(Reason::as_str), "rung changed");
+        }
+        TapEvent::Fallback { leg, reason } => tracing::warn!(%track, leg = leg.0, %reason, "fallback"),
+        TapEvent::Recovered { leg } => tracing::info!(%track, leg = leg.0, "recovered"),
+    }
+}
+
+fn score(mos: Mos) -> f64 {
+    f64::from(mos.score().value())
+}
+
+/// The rung of the first leg that gets coded packets, else what the source itself sends.
+fn rung_in_use(snapshot: &TapSnapshot) -> Rung {
+    let coded = snapshot
+        .legs
+        .iter()
+        .map(|leg| leg.rung)
+        .find(|rung| *rung != Rung::Original);
+    coded.or(snapshot.source).unwrap_or_default()
+}
+
+fn name(rung: Rung) -> String {
+    match rung {
+        Rung::Original => "original".into(),
+        Rung::Lean(lean) => format!("lean-{:.0}k-{}ms", lean.bitrate.as_kbps(), lean.packet.millis()),
+        Rung::Neural(neural) => {
+            format!(
+                "neural-{}k-{}ms",
+                neural.rate.bitrate().as_kbps(),
+                neural.packet.millis()
+            )
+        }
+    }
+}
+
+fn worst(snapshot: &TapSnapshot) -> NetworkClass {
+    let rank = |class: NetworkClass| match class {
+        NetworkClass::Unknown => 0,
+        NetworkClass::Good => 1,
+        NetworkClass::Fair => 2,
+        NetworkClass::Poor => 3,
+        NetworkClass::Bad => 4,
+    };
+    snapshot
+        .legs
+        .iter()
+        .map(|leg| leg.network)
+        .max_by_key(|class| rank(*class))
+        .unwrap_or_default()
+}
