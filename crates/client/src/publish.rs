@@ -363,7 +363,7 @@ impl Publisher {
             .filter(|current| current.packet_ms == packet_ms);
         let since = kept.map_or(at, |current| current.since);
         self.current = Some(Current {
-            codec: codec,
+            codec,
             packet_ms,
             encoder,
             fresh,

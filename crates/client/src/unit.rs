@@ -176,10 +176,8 @@ fn neural(payload: &[u8], at: u64, model: Option<u16>) -> Result<Packet, Payload
             parsed.frame(index),
         ));
     }
-    if parsed.dtx {
-        if let Some(last) = units.last_mut() {
-            last.pauses = true;
-        }
+    if let Some(last) = units.last_mut() {
+        last.pauses = parsed.dtx;
     }
     Ok(Packet {
         len: (parsed.frame_count() * FRAME_48K) as u32,

@@ -1,4 +1,5 @@
 //! Real clients, a real server, real DTLS-SRTP over loopback.
+#![allow(clippy::unwrap_used)]
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -146,27 +147,36 @@ async fn a_refused_client_is_told_why_in_the_servers_words() {
     }
 }
 
-/// A clip of read speech from the shared data; `None`, loudly, where there is none.
+/// Read speech from the shared data (FLAC, decoded by ffmpeg); `None`, loudly, where either is missing.
 fn speech() -> Option<AudioSource> {
-    let shared = std::env::var("AURALINK_DATA").unwrap_or_else(|_| "../../../shared/data".to_owned());
-    let mut folders = vec![std::path::PathBuf::from(&shared).join("speech")];
-    let mut found = Vec::new();
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "wav") {
-                found.push(path);
-            }
-        }
-    }
-    found.sort();
-    let Some(path) = found.first() else {
-        eprintln!("SKIPPED: no speech under {shared}; set AURALINK_DATA");
+    let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let shared = std::env::var("AURALINK_DATA").unwrap_or_else(|_| beside.to_owned());
+    let folder = std::path::PathBuf::from(&shared).join("speech/test");
+    let files = std::fs::read_dir(folder)
+        .into_iter()
+        .flatten()
+        .flatten()
+        .map(|entry| entry.path());
+    let mut files: Vec<_> = files
+        .filter(|path| path.extension().is_some_and(|ext| ext == "flac"))
+        .collect();
+    files.sort();
+    let dir = tempfile::tempdir().unwrap();
+    let wav = dir.path().join("speech.wav");
+    let decoded = files.first().and_then(|file| {
+        let mut ffmpeg = std::process::Command::new("ffmpeg");
+        ffmpeg
+            .args(["-v", "error", "-i"])
+            .arg(file)
+            .arg(&wav)
+            .status()
+            .ok()
+    });
+    if !decoded.is_some_and(|status| status.success()) {
+        eprintln!("SKIPPED: no speech under {shared} (set AURALINK_DATA), or no ffmpeg to decode it");
         return None;
-    };
-    Some(AudioSource::from_wav(path, AtEnd::Loop).unwrap())
+    }
+    Some(AudioSource::from_wav(&wav, AtEnd::Loop).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

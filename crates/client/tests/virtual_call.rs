@@ -1,4 +1,5 @@
 //! Publisher and receiver wired together in virtual time: loss, order and switches are exact, so gaps are too.
+#![allow(clippy::unwrap_used)]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -74,6 +75,9 @@ impl SpeechDecoder for HumCoder {
 /// What the network does to packet `index`, sent at `ms`: arrival times in milliseconds later; none is a loss.
 type Network = Box<dyn FnMut(u64, u64) -> Vec<u64>>;
 
+/// Sequence number, timestamp, payload, and whether it is RED.
+type Flying = (u16, u32, Vec<u8>, bool);
+
 struct Call {
     publisher: Publisher,
     receiver: Receiver,
@@ -82,7 +86,7 @@ struct Call {
     sent: u64,
     first_seq: u16,
     network: Network,
-    flying: BTreeMap<(u64, u64, u64), (u16, u32, Vec<u8>, bool)>,
+    flying: BTreeMap<(u64, u64, u64), Flying>,
     heard: Vec<f32>,
 }
 
@@ -439,4 +443,43 @@ proptest! {
         }
         prop_assert!(receiver.stats().packets + receiver.stats().duplicates <= packets.len() as u64);
     }
+}
+
+#[test]
+fn what_a_timestamp_means_does_not_change_with_the_codec() {
+    let heard = |wish: SourceCodec| {
+        let model = auralink_client::neural::builtin().unwrap();
+        let mut call = Call::new(false, clean());
+        call.publisher = Publisher::new(
+            AudioSource::synthetic(),
+            OwnSettings::default(),
+            Some(model.clone()),
+            0,
+        );
+        call.publisher.negotiated(&LineTerms {
+            opus: Some(111),
+            receives: true,
+            ..LineTerms::default()
+        });
+        call.publisher.hint(wish);
+        call.publisher.begin(call.start);
+        call.receiver = Receiver::new(call.start, Some(model), Duration::from_millis(70)).unwrap();
+        call.run(3_000);
+        assert_eq!(call.stats().gap_count, 0);
+        call.heard
+    };
+    let (opus, neural) = (heard(SourceCodec::Own), heard(neural(PacketTime::Ms20, 0)));
+    let likeness = |lag: i64| -> f64 {
+        let pairs = (24_000..120_000).step_by(3);
+        pairs
+            .map(|n: i64| f64::from(opus[n as usize]) * f64::from(neural[(n + lag) as usize]))
+            .sum()
+    };
+    let best = (-2_400..=2_400)
+        .max_by(|a, b| likeness(*a).total_cmp(&likeness(*b)))
+        .unwrap();
+    assert!(
+        best.abs() <= 48,
+        "the neural path is {best} samples off at 48 kHz"
+    );
 }
