@@ -6,36 +6,47 @@ use crate::ladder::expected;
 
 /// Errors smaller than this are the estimator's own noise (its mean error on unseen clips) and move nothing.
 const DEAD_ZONE: f32 = 0.15;
-/// Most the model lets itself be moved, in MOS: an estimate that is further off speaks of the estimator.
-const MAX_BIAS: f32 = 1.0;
+/// Hardest and easiest content believed: distance to the top of the scale against the expected distance. What is
+/// further off speaks of the estimator.
+const DIFFICULTY: (f32, f32) = (0.25, 20.0);
 /// Weight of one new measurement.
 const GAIN: f32 = 0.15;
+/// Distance to the top below which ratios mean nothing.
+const LEAST_DISTANCE: f32 = 0.05;
 
 /// Errors of the prediction for one family of rungs.
+///
+/// The correction is a factor on the distance to the top of the scale: a voice that is hard to code at 16 kbps is
+/// harder than average at 24 kbps as well, but loses less there. A constant offset would chase it up the ladder.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Family {
-    bias: f32,
+    /// Natural logarithm of the difficulty.
+    difficulty: f32,
     mean_error: f32,
     count: u32,
 }
 
 impl Family {
-    fn learn(&mut self, error: f32) {
-        let error = error.clamp(-MAX_BIAS, MAX_BIAS);
+    fn learn(&mut self, predicted: Mos, measured: Mos, gain: f32) {
+        let distance = |mos: Mos| (Mos::MAX - mos.value()).max(LEAST_DISTANCE);
+        let ratio = (distance(measured) / distance(predicted)).clamp(DIFFICULTY.0, DIFFICULTY.1);
+        let error = (measured.value() - predicted.value()).abs();
         if self.count == 0 {
-            (self.bias, self.mean_error) = (error, error.abs());
+            (self.difficulty, self.mean_error) = (ratio.ln(), error);
         } else {
-            self.bias += GAIN * (error - self.bias);
-            self.mean_error += GAIN * (error.abs() - self.mean_error);
+            self.difficulty += gain * (ratio.ln() - self.difficulty);
+            self.mean_error += GAIN * (error - self.mean_error);
         }
         self.count = self.count.saturating_add(1);
     }
 
-    fn correction(&self) -> f32 {
-        if self.bias.abs() <= DEAD_ZONE {
-            0.0
+    fn correct(&self, predicted: Mos) -> Mos {
+        let moved = Mos::MAX - (Mos::MAX - predicted.value()) * self.difficulty.exp();
+        let error = moved - predicted.value();
+        if error.abs() <= DEAD_ZONE {
+            predicted
         } else {
-            self.bias - DEAD_ZONE.copysign(self.bias)
+            Mos::new(moved - DEAD_ZONE.copysign(error))
         }
     }
 }
@@ -50,26 +61,30 @@ pub struct Calibration {
 impl Calibration {
     /// Takes a measured score of a rung.
     pub fn learn(&mut self, rung: Rung, measured: Mos) {
+        self.take(rung, measured, GAIN);
+    }
+
+    /// Takes a measured score that cannot wait, such as one well under the floor: it counts whole.
+    pub fn learn_at_once(&mut self, rung: Rung, measured: Mos) {
+        self.take(rung, measured, 1.0);
+    }
+
+    fn take(&mut self, rung: Rung, measured: Mos, gain: f32) {
         let Some(predicted) = expected(rung) else { return };
-        let error = measured.value() - predicted.value();
         match rung {
             Rung::Original => {}
-            Rung::Lean(_) => self.lean.learn(error),
-            Rung::Neural(_) => self.neural.learn(error),
+            Rung::Lean(_) => self.lean.learn(predicted, measured, gain),
+            Rung::Neural(_) => self.neural.learn(predicted, measured, gain),
         }
     }
 
     /// The score to expect of a rung on this track.
     pub fn predict(&self, rung: Rung) -> Mos {
-        let Some(predicted) = expected(rung) else {
-            return Mos::new(Mos::MAX);
-        };
-        let correction = match rung {
-            Rung::Original => 0.0,
-            Rung::Lean(_) => self.lean.correction(),
-            Rung::Neural(_) => self.neural.correction(),
-        };
-        Mos::new(predicted.value() + correction)
+        match (expected(rung), rung) {
+            (Some(predicted), Rung::Lean(_)) => self.lean.correct(predicted),
+            (Some(predicted), Rung::Neural(_)) => self.neural.correct(predicted),
+            _ => Mos::new(Mos::MAX),
+        }
     }
 
     /// The same as a score of 0 to 1.
@@ -115,6 +130,20 @@ mod tests {
             calibration.learn(LEAN, Mos::new(before.value() + noise));
         }
         assert_eq!(calibration.predict(LEAN), before);
+    }
+
+    #[test]
+    fn a_voice_that_is_hard_at_one_rate_is_expected_to_lose_less_at_a_dearer_one() {
+        let dearer = Rung::Lean(Lean {
+            bitrate: Bitrate::kbps(24),
+            packet: PacketTime::Ms60,
+        });
+        let mut calibration = Calibration::default();
+        let before = [calibration.predict(LEAN), calibration.predict(dearer)];
+        calibration.learn_at_once(LEAN, Mos::new(3.6));
+        let lost = [LEAN, dearer].map(|rung| calibration.predict(rung).value());
+        assert!(before[0].value() - lost[0] > 1.5 * (before[1].value() - lost[1]));
+        assert!(lost[1] > lost[0]);
     }
 
     #[test]

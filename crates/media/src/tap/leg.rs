@@ -24,7 +24,9 @@ const SLACK: Duration = Duration::from_millis(10);
 const STRAGGLER: Duration = Duration::from_millis(40);
 /// Longest hole that a coded packet may bridge.
 const BRIDGE_TICKS: u64 = 6 * 960;
-/// Least time between two changes of rung, but for those to the original.
+/// Least time before a leg under the floor may go up once more.
+const RAISE_PAUSE: Duration = Duration::from_secs(2);
+/// Least time between two changes of rung, but for those to the original and up from under the floor.
 const SWITCH_PAUSE: Duration = Duration::from_secs(10);
 
 /// Where packets and counts of a leg go.
@@ -44,6 +46,8 @@ pub(super) struct Leg {
     pub wanted: Rung,
     /// Why `wanted` is not what the policy would like.
     pub reason: Option<Reason>,
+    /// `wanted` is dearer and cannot wait.
+    pub urgent: bool,
     pub savings: SavingsMeter,
     /// Originals from here on are held, on a coded rung.
     hold_from: u64,
@@ -68,6 +72,7 @@ impl Leg {
             rung: Rung::Original,
             wanted: Rung::Original,
             reason: None,
+            urgent: false,
             savings: SavingsMeter::default(),
             hold_from: 0,
             repeated_until: 0,
@@ -132,7 +137,10 @@ impl Leg {
             } else {
                 self.bad(now, Reason::Late, sink);
             }
-        } else if packet.rung == self.wanted && self.fallback.may_send_coded() && self.may_switch(now) {
+        } else if packet.rung == self.wanted
+            && self.fallback.may_send_coded()
+            && (self.may_switch(now) || (self.urgent && self.may_raise(now)))
+        {
             self.switch_at(now, packet, sink);
         }
     }
@@ -179,13 +187,6 @@ impl Leg {
         }
     }
 
-    /// The quality of this leg's rung was measured.
-    pub(super) fn measured(&mut self, now: Instant, holds_floor: bool, sink: &mut Sink<'_>) {
-        if self.fallback.handle_quality(now, holds_floor) {
-            self.fell_back(now, Reason::Quality, sink);
-        }
-    }
-
     /// Originals from now on: what is held goes out at once.
     pub(super) fn go_direct(&mut self, now: Instant, reason: Option<Reason>, sink: &mut Sink<'_>) {
         self.flush(sink);
@@ -197,6 +198,13 @@ impl Leg {
     pub(super) fn may_switch(&self, now: Instant) -> bool {
         self.last_switch
             .is_none_or(|last| now.saturating_duration_since(last) >= SWITCH_PAUSE)
+    }
+
+    pub(super) fn may_raise(&self, now: Instant) -> bool {
+        self.rung != Rung::Original
+            && self
+                .last_switch
+                .is_none_or(|last| now.saturating_duration_since(last) >= RAISE_PAUSE)
     }
 
     fn fell_back(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
@@ -216,6 +224,7 @@ impl Leg {
         sink.out.push_back(TapOutput::Event(event));
         self.rung = to;
         self.map = None;
+        self.urgent = false;
         if to == Rung::Original {
             self.repeated_until = self.cursor;
         }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Processor, Refused,
+    Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, Processor, Refused,
     Situation, StreamId, choose, wire_bitrate,
 };
 use auralink_types::{
@@ -30,6 +30,8 @@ const RATE_TICKS: u64 = 8 * 48_000;
 /// A measured score this far under the floor is a breach; less moves the ladder only. The estimator errs by about
 /// as much.
 const BREACH: f32 = 0.08;
+/// A breach this long counts; the estimate itself looks back over 3 s.
+const BREACH_TIME: Duration = Duration::from_millis(500);
 /// A rung stays while a better one would be cheaper by less than this part.
 const STICKY: f64 = 0.10;
 /// Frames whose time of arrival is remembered.
@@ -58,6 +60,10 @@ pub struct AudioTap {
     taken: VecDeque<(u64, Instant)>,
     quality: Option<(Rung, Mos)>,
     learned_at: Option<Instant>,
+    /// A rung measured well under the floor, and since when.
+    breach: Option<(Rung, Instant)>,
+    /// A breach lasted: the next review may raise rungs out of turn.
+    breached: bool,
     review_at: Instant,
     in_session: bool,
 }
@@ -105,6 +111,8 @@ impl AudioTap {
             taken: VecDeque::new(),
             quality: None,
             learned_at: None,
+            breach: None,
+            breached: false,
             review_at: now,
             in_session: false,
         };
@@ -268,7 +276,14 @@ impl AudioTap {
         for leg in &mut self.legs {
             let before = leg.fallback.phase();
             leg.handle_timeout(now, limit, &mut sink(&mut self.out, &mut self.stats));
-            turned |= leg.fallback.phase() != before;
+            if leg.fallback.phase() != before {
+                turned = true;
+                // Other content may have come by: the trial starts from what is generally expected.
+                if leg.fallback.phase() == Phase::Probation && leg.fallback.reason() == Some(Reason::Quality)
+                {
+                    self.calibration = Calibration::default();
+                }
+            }
         }
         if now >= self.review_at || turned {
             self.review(now, core);
@@ -440,20 +455,37 @@ impl AudioTap {
     }
 
     fn learn(&mut self, now: Instant, rung: Rung, mos: Mos) {
-        let holds = mos.score().value() + BREACH >= self.policy.floor.value();
         let worst = self.quality.is_none_or(|(of, old)| of == rung || mos < old);
         if worst {
             self.quality = Some((rung, mos));
         }
-        for leg in self.legs.iter_mut().filter(|leg| leg.rung == rung) {
-            leg.measured(now, holds, &mut sink(&mut self.out, &mut self.stats));
-        }
         let due = self
             .learned_at
             .is_none_or(|at| now.saturating_duration_since(at) >= REVIEW);
-        if due {
-            self.learned_at = Some(now);
-            self.calibration.learn(rung, mos);
+        if mos.score().value() + BREACH >= self.policy.floor.value() {
+            self.breach = self.breach.filter(|(of, _)| *of != rung);
+            if due {
+                self.learned_at = Some(now);
+                self.calibration.learn(rung, mos);
+            }
+            return;
+        }
+        let since = match self.breach {
+            Some((of, since)) if of == rung => since,
+            _ => now,
+        };
+        self.breach = Some((rung, since));
+        if now.saturating_duration_since(since) < BREACH_TIME {
+            return;
+        }
+        self.breach = None;
+        self.breached = true;
+        self.calibration.learn_at_once(rung, mos);
+        self.review_at = now;
+        for leg in self.legs.iter_mut().filter(|leg| leg.wanted == rung) {
+            if leg.fallback.phase() == Phase::Probation {
+                leg.bad(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
+            }
         }
     }
 
@@ -487,6 +519,7 @@ impl AudioTap {
     fn decide(&mut self, now: Instant) {
         let Some(source) = self.source else { return };
         let core_model = self.core_model;
+        let breached = std::mem::take(&mut self.breached);
         for leg in &mut self.legs {
             let playable = playable(&leg.caps, source.coding, source.model);
             let neural = core_model.is_some_and(|model| leg.caps.models.contains(&model));
@@ -519,10 +552,15 @@ impl AudioTap {
                 continue;
             }
             let waiting = leg.wanted != leg.rung;
-            if rung == Rung::Original || rung == leg.rung || waiting || leg.may_switch(now) {
+            let dearer = breached && wire_bitrate(rung) > wire_bitrate(leg.rung) && leg.may_raise(now);
+            if rung == Rung::Original || rung == leg.rung || waiting || dearer || leg.may_switch(now) {
                 leg.wanted = rung;
+                leg.urgent = dearer;
             }
-            if rung == Rung::Original {
+            if rung == Rung::Original && reason == Some(Reason::Quality) && leg.rung != rung {
+                // No rung holds the floor on this content.
+                leg.dead(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
+            } else if rung == Rung::Original {
                 leg.go_direct(now, reason, &mut sink(&mut self.out, &mut self.stats));
             }
         }

@@ -1,6 +1,6 @@
 //! The core is late, stuck, full or dead: no audio is ever missing.
 
-use auralink_engine::Phase;
+use auralink_engine::{Phase, wire_bitrate};
 use auralink_types::{ConfigChange, Reason, Rung};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -91,19 +91,31 @@ fn a_full_core_is_left_with_the_reason_overload() {
 }
 
 #[test]
-fn quality_under_the_floor_leaves_ai_and_comes_back_on_a_dearer_rung() {
+fn quality_under_the_floor_buys_a_dearer_rung_first() {
     let mut bench = Bench::stock(adaptive());
     bench.core.quality = Some(4.2);
-    bench.talk_for(3_000);
-    let before = bench.rung(1);
-    bench.core.quality = Some(3.2);
+    bench.talk_for(4_000);
+    let before = wire_bitrate(bench.rung(1)).unwrap();
+    bench.core.quality = Some(3.7);
+    bench.talk_for(2_000);
+    bench.core.quality = Some(4.2);
+    bench.talk_for(1_000);
+    assert!(wire_bitrate(bench.rung(1)).unwrap() > before);
+    assert!(bench.fallbacks().is_empty());
+    bench.assert_seamless(1, 80);
+}
+
+#[test]
+fn content_that_no_rung_carries_goes_out_as_it_came_and_is_tried_again() {
+    let mut bench = Bench::stock(adaptive());
+    bench.talk_for(2_000);
+    bench.core.quality = Some(1.5);
     bench.talk_for(2_000);
     assert_eq!(bench.fallbacks()[0].1, Reason::Quality);
     assert_eq!(bench.rung(1), Rung::Original);
-    bench.core.quality = Some(4.3);
+    bench.core.quality = Some(4.2);
     bench.talk_for(30_000);
     assert_ne!(bench.rung(1), Rung::Original);
-    assert_ne!(before, Rung::Original);
     bench.assert_seamless(1, 80);
 }
 
