@@ -1,4 +1,5 @@
 //! The tap with the real core on real speech: what a stock and an AIC listener get, and what it costs.
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -194,8 +195,9 @@ fn percentile(sorted: &[Duration], percent: usize) -> Duration {
 
 fn report(name: &str, run: &Run) {
     println!(
-        "{name}: {} frames, compute p50 {:?} p99 {:?}, downlink saved {:.1} %, quality {:?}, legs {:?}",
+        "{name}: {} frames, compute mean {:?} p50 {:?} p99 {:?}, downlink saved {:.1} %, quality {:?}, legs {:?}",
         run.compute.len(),
+        run.compute.iter().sum::<Duration>() / run.compute.len() as u32,
         percentile(&run.compute, 50),
         percentile(&run.compute, 99),
         100.0 * run.snapshot.downlink.ratio().unwrap(),

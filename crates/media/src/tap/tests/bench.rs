@@ -15,10 +15,13 @@ pub const MODEL: u16 = 7;
 const CODED: u8 = b'C';
 const PLAIN: u8 = b'O';
 
+/// A rung with start and end of the audio that waits for its packet to fill.
+type Pending = (Rung, Option<(u64, u64)>);
+
 /// Codes by writing down what it was asked to code.
 pub struct FakeCore {
     now: Instant,
-    streams: HashMap<StreamId, Vec<(Rung, Option<(u64, u64)>)>>,
+    streams: HashMap<StreamId, Vec<Pending>>,
     ready: VecDeque<(Instant, Outcome)>,
     next: u64,
     pub calls: usize,
