@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_media::{Ai, MediaConfig, MediaServer};
+use auralink_media::{MediaConfig, MediaServer};
 use auralink_token::KeyRing;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -26,7 +26,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         advertised: Vec::new(),
         keys,
     };
-    let server = MediaServer::start(config, Ai::none(), Arc::default()).await?;
+    let server = MediaServer::start(config).await?;
     let listener = tokio::net::TcpListener::bind(http).await?;
     println!(
         "listening http://{} udp={}",

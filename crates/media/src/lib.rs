@@ -7,11 +7,11 @@
 //! ```no_run
 //! # async fn run() -> Result<(), auralink_media::StartError> {
 //! use std::sync::Arc;
-//! use auralink_media::{Ai, MediaConfig, MediaServer};
+//! use auralink_media::{MediaConfig, MediaServer};
 //! use auralink_token::KeyRing;
 //!
 //! let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
-//! let server = MediaServer::start(MediaConfig::loopback(keys), Ai::none(), Arc::default()).await?;
+//! let server = MediaServer::start(MediaConfig::loopback(keys)).await?;
 //! let _routes: axum::Router = server.router();
 //! # Ok(()) }
 //! ```

@@ -1,4 +1,5 @@
 //! Whole calls through sockets: join over WebSocket, ICE, DTLS-SRTP, media and data.
+#![allow(clippy::unwrap_used)]
 
 mod peer;
 
@@ -142,18 +143,20 @@ async fn a_track_unsubscribed_and_subscribed_again_flows_again_on_a_line_that_wa
                 ..Default::default()
             })
         };
-        let answers = bert.answers.len();
         bert.ask(want(false)).await;
-        until("the line is answered", &mut [&mut anna, &mut bert], |p| {
-            p[1].answers.len() > answers
-        })
+        // An answer to an earlier question may still be on its way.
+        until(
+            "the line is answered inactive",
+            &mut [&mut anna, &mut bert],
+            |p| {
+                let answer = p[1].answers.last().unwrap();
+                let of_line = answer
+                    .split("m=")
+                    .find(|part| part.contains(&format!("a=mid:{line}\r\n")));
+                of_line.is_some_and(|of_line| of_line.contains("a=inactive"))
+            },
+        )
         .await;
-        let answer = bert.answers.last().unwrap();
-        let of_line = answer
-            .split("m=")
-            .find(|part| part.contains(&format!("a=mid:{line}\r\n")))
-            .unwrap();
-        assert!(of_line.contains("a=inactive"), "{of_line}");
         bert.heard.clear();
         anna.send("mic", 0, b"unheard", false).await;
         for _ in 0..5 {

@@ -1,4 +1,5 @@
 //! Who gets in: tokens, queries and what the refused are told.
+#![allow(clippy::unwrap_used)]
 
 mod peer;
 

@@ -1,27 +1,20 @@
-//! Audio through the AIC tap: packets, outcomes, time and policies in; packets, hints and rows out.
+//! Audio through the AIC tap: packets, outcomes, time and policies in; packets out, wishes and rows passed on.
 
 use std::time::{Duration, Instant};
 
-use auralink_engine::expected;
-use auralink_types::{
-    HINT_TOPIC, Media, MetricRow, Mos, NetworkClass, PublisherHint, QualityMetric, Reason, Rung, SessionId,
-    SourceCodec, TrackId,
-};
-use livekit_protocol as proto;
-use prost::Message as _;
+use auralink_types::{SessionId, TrackId};
 use str0m::format::PayloadParams;
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
 use super::Core;
 use super::route::{red_primary, wants};
-use crate::data::Channel;
+use super::rows::tell;
 use crate::participant::Pid;
 use crate::tap::{
-    AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapEvent, TapOutput,
-    TapSnapshot,
+    AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapOutput, TapSnapshot,
 };
-use crate::track::{LegTo, Steering, Track};
+use crate::track::{LegTo, Track};
 
 /// How often a track's row is written.
 const ROW_EVERY: Duration = Duration::from_secs(1);
@@ -30,16 +23,18 @@ const CLOCK: u64 = 48_000;
 
 /// The tap of an audio track with what surrounds it.
 pub(crate) struct Tapped {
-    tap: AudioTap,
+    pub(super) tap: AudioTap,
     /// Legs the tap knows.
     legs: Vec<(LegTo, LegCaps)>,
     /// The publisher's Opus.
     params: Option<PayloadParams>,
+    /// Loudness that the publisher's last packet told, for as long as AIC doesn't save its bytes.
+    level: (Option<i8>, Option<bool>),
     timer: Option<Instant>,
-    session: SessionId,
+    pub(super) session: SessionId,
     /// The snapshot of the last row.
-    last: TapSnapshot,
-    last_at: Instant,
+    pub(super) last: TapSnapshot,
+    pub(super) last_at: Instant,
 }
 
 impl std::fmt::Debug for Tapped {
@@ -61,13 +56,15 @@ impl Core {
         red: bool,
         packet: &RtpPacket,
     ) {
-        let Some(id) = self
-            .people
-            .get_mut(&pid)
-            .and_then(|p| p.track_on(mid))
-            .map(|t| t.id.clone())
-        else {
+        let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) else {
             return;
+        };
+        let id = track.id.clone();
+        let told = &packet.header.ext_vals;
+        let level = if track.steering.active {
+            (None, None)
+        } else {
+            (told.audio_level, told.voice_activity)
         };
         let arrived = AudioPacket {
             kind: if red { PayloadKind::Red } else { PayloadKind::Opus },
@@ -79,6 +76,7 @@ impl Core {
         };
         self.with_tap(now, pid, &id, |core, tapped| {
             tapped.params = Some(*params);
+            tapped.level = level;
             tapped.tap.handle_packet(now, arrived, &mut *core.ai.ai.processor);
         });
     }
@@ -140,7 +138,6 @@ impl Core {
     pub(super) fn tap_tick(&mut self, now: Instant) {
         let version = self.ai.ai.book.version();
         let changed = version != self.ai.read;
-        self.ai.read = version;
         let report = now >= self.ai.next_rows;
         if report {
             self.ai.next_rows = now + ROW_EVERY;
@@ -151,10 +148,8 @@ impl Core {
         for (pid, id) in self.audio_tracks() {
             if changed {
                 self.with_tap(now, pid, &id, |core, tapped| {
-                    let Some(user) = core.people.get(&pid).map(|p| p.user.clone()) else {
-                        return;
-                    };
-                    tapped.tap.set_policy(now, core.ai.ai.book.get(&user));
+                    let policy = core.policy_of(pid, &id);
+                    tapped.tap.set_policy(now, policy);
                 });
                 self.steer_track(now, pid, &id, None);
             }
@@ -162,6 +157,8 @@ impl Core {
                 self.report(now, pid, &id);
             }
         }
+        // Only now: until every tap was visited, its legs' vetoes are read from the book again.
+        self.ai.read = version;
     }
 
     /// A track was announced: what AIC wants of it is known before its first answer.
@@ -236,12 +233,12 @@ impl Core {
     }
 
     fn take_tap(&mut self, now: Instant, pid: Pid, id: &TrackId) -> Option<Box<Tapped>> {
+        let policy = self.policy_of(pid, id);
         let publisher = self.people.get_mut(&pid)?;
         let caps = PublisherCaps {
             models: publisher.models(),
             steerable: true,
         };
-        let user = publisher.user.clone();
         let track = publisher
             .tracks
             .iter_mut()
@@ -249,16 +246,14 @@ impl Core {
         if let Some(tapped) = track.tapped.take() {
             return Some(tapped);
         }
-        // End-to-end encrypted payloads are nobody's to read.
-        let steerable = caps.steerable && track.info.encryption == 0;
-        let policy = self.ai.ai.book.get(&user);
-        let mut tap = AudioTap::new(now, id.clone(), PublisherCaps { steerable, ..caps }, policy);
+        let mut tap = AudioTap::new(now, id.clone(), caps, policy);
         let last = tap.snapshot();
         let session = SessionId::new(format!("AS_{}", uuid::Uuid::now_v7().simple()));
         Some(Box::new(Tapped {
             tap,
             legs: Vec::new(),
             params: None,
+            level: (None, None),
             timer: None,
             session,
             last,
@@ -357,206 +352,11 @@ impl Core {
         };
         let write = RtpWrite::new(pt, out.into(), timestamp, now, payload)
             .marker(packet.marker)
-            .ext_vals(ExtensionValues::default());
+            .ext_vals(ExtensionValues {
+                audio_level: tapped.level.0,
+                voice_activity: tapped.level.1,
+                ..Default::default()
+            });
         self.write(now, *to, write);
     }
-
-    /// Passes a wish on: on the data channel to an AIC client, through the answer to a stock client.
-    fn hint(&mut self, now: Instant, pid: Pid, id: &TrackId, hint: &PublisherHint) {
-        tracing::info!(track = %id, source = ?hint.source, "publisher steered");
-        let Some(publisher) = self.people.get(&pid) else {
-            return;
-        };
-        if publisher.models().is_empty() {
-            self.steer_track(now, pid, id, Some(hint.source));
-            return;
-        }
-        // A hint is a small struct of numbers and names: it always serialises.
-        let Ok(payload) = serde_json::to_vec(hint) else {
-            return;
-        };
-        let user = proto::UserPacket {
-            payload,
-            topic: Some(HINT_TOPIC.into()),
-            ..Default::default()
-        };
-        let packet = proto::DataPacket {
-            value: Some(proto::data_packet::Value::User(user)),
-            ..Default::default()
-        };
-        self.send_data(now, pid, Channel::Reliable, &packet.encode_to_vec());
-    }
-
-    /// Brings what answers say about a track up to what AIC wants; those that are out of date are asked for again.
-    fn steer_track(&mut self, _now: Instant, pid: Pid, id: &TrackId, source: Option<SourceCodec>) {
-        let Some(publisher) = self.people.get(&pid) else {
-            return;
-        };
-        let active = self.ai.ai.book.get(&publisher.user).active;
-        let Some(track) = publisher.tracks.iter().find(|t| t.id == *id) else {
-            return;
-        };
-        let wanted = match source {
-            Some(SourceCodec::Own) => Steering {
-                active,
-                ..Steering::default()
-            },
-            Some(SourceCodec::Lean(lean)) => Steering {
-                active,
-                no_red: true,
-                ptime_ms: Some(lean.packet.millis()),
-            },
-            // Only AIC clients are asked for it, and they hear it on the data channel.
-            Some(SourceCodec::Neural(_)) => Steering {
-                active,
-                ..track.steering.clone()
-            },
-            None if active => Steering {
-                active,
-                ..track.steering.clone()
-            },
-            None => Steering::default(),
-        };
-        if wanted == track.steering {
-            return;
-        }
-        let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.pid).collect();
-        let bare = wanted.active != track.steering.active;
-        if let Some(publisher) = self.people.get_mut(&pid) {
-            publisher.stale = true;
-            if let Some(track) = publisher.tracks.iter_mut().find(|t| t.id == *id) {
-                track.steering = wanted;
-            }
-        }
-        for listener in listeners.iter().filter(|_| bare) {
-            if let Some(listener) = self.people.get_mut(listener) {
-                listener.stale = true;
-            }
-        }
-    }
-
-    /// Writes the row of the second that has passed, if AIC is on.
-    fn report(&mut self, now: Instant, pid: Pid, id: &TrackId) {
-        let Some(publisher) = self.people.get_mut(&pid) else {
-            return;
-        };
-        let (owner, room) = (publisher.user.clone(), publisher.room.clone());
-        let Some(tapped) = publisher
-            .tracks
-            .iter_mut()
-            .find(|t| t.id == *id)
-            .and_then(|t| t.tapped.as_mut())
-        else {
-            return;
-        };
-        let snapshot = tapped.tap.snapshot();
-        let last = std::mem::replace(&mut tapped.last, snapshot.clone());
-        let seconds = now.saturating_duration_since(tapped.last_at).as_secs_f64();
-        tapped.last_at = now;
-        let session_id = tapped.session.clone();
-        let active = self.ai.ai.book.get(&owner).active;
-        let call_id = self.rooms.get(&room).map(|room| room.sid.clone());
-        let (true, Some(call_id)) = (active && seconds > 0.0 && snapshot.frames > last.frames, call_id)
-        else {
-            return;
-        };
-        let sum = |s: &TapSnapshot| {
-            (
-                s.uplink.original_bytes + s.downlink.original_bytes,
-                s.uplink.sent_bytes + s.downlink.sent_bytes,
-            )
-        };
-        let ((before, after), (was_before, was_after)) = (sum(&snapshot), sum(&last));
-        let kbps = |bytes: u64| bytes as f64 * 8.0 / 1000.0 / seconds;
-        let rung = rung_in_use(&snapshot);
-        let fallback_reason = Reason::ALL
-            .into_iter()
-            .find(|reason| snapshot.fallbacks_for(*reason) > last.fallbacks_for(*reason));
-        let millis = |time: Duration| time.as_secs_f64() * 1e3;
-        let row = MetricRow {
-            owner,
-            call_id,
-            session_id,
-            track_id: id.clone(),
-            ts_us: self.ai.wall_us(now),
-            media: Media::Audio,
-            original_bandwidth_kbps: kbps(before.saturating_sub(was_before)),
-            compressed_bandwidth_kbps: kbps(after.saturating_sub(was_after)),
-            savings_basis: snapshot.basis,
-            inference_latency_ms: snapshot.compute_p50.map(millis),
-            inference_latency_p99_ms: snapshot.compute_p99.map(millis),
-            quality_score: snapshot.quality.or_else(|| expected(rung)).map(score),
-            quality_metric: QualityMetric::EstimatedPesqWb,
-            psnr_db: None,
-            model_used: name(rung),
-            frames: snapshot.frames - last.frames,
-            fallback_triggered: fallback_reason.is_some(),
-            fallback_reason,
-            network_class: worst(&snapshot),
-        };
-        if self.ai.ai.rows.try_send(row).is_err() {
-            self.ai.rows_dropped += 1;
-        }
-    }
-}
-
-fn tell(track: &TrackId, event: TapEvent) {
-    match event {
-        TapEvent::SessionStarted => tracing::info!(%track, "AIC session started"),
-        TapEvent::SessionEnded => tracing::info!(%track, "AIC session ended"),
-        TapEvent::RungChanged {
-            leg,
-            from,
-            to,
-            reason,
-        } => {
-            tracing::info!(%track, leg = leg.0, from = name(from), to = name(to), reason = reason.map(Reason::as_str), "rung changed");
-        }
-        TapEvent::Fallback { leg, reason } => tracing::warn!(%track, leg = leg.0, %reason, "fallback"),
-        TapEvent::Recovered { leg } => tracing::info!(%track, leg = leg.0, "recovered"),
-    }
-}
-
-fn score(mos: Mos) -> f64 {
-    f64::from(mos.score().value())
-}
-
-/// The rung of the first leg that gets coded packets, else what the source itself sends.
-fn rung_in_use(snapshot: &TapSnapshot) -> Rung {
-    let coded = snapshot
-        .legs
-        .iter()
-        .map(|leg| leg.rung)
-        .find(|rung| *rung != Rung::Original);
-    coded.or(snapshot.source).unwrap_or_default()
-}
-
-fn name(rung: Rung) -> String {
-    match rung {
-        Rung::Original => "original".into(),
-        Rung::Lean(lean) => format!("lean-{:.0}k-{}ms", lean.bitrate.as_kbps(), lean.packet.millis()),
-        Rung::Neural(neural) => {
-            format!(
-                "neural-{}k-{}ms",
-                neural.rate.bitrate().as_kbps(),
-                neural.packet.millis()
-            )
-        }
-    }
-}
-
-fn worst(snapshot: &TapSnapshot) -> NetworkClass {
-    let rank = |class: NetworkClass| match class {
-        NetworkClass::Unknown => 0,
-        NetworkClass::Good => 1,
-        NetworkClass::Fair => 2,
-        NetworkClass::Poor => 3,
-        NetworkClass::Bad => 4,
-    };
-    snapshot
-        .legs
-        .iter()
-        .map(|leg| leg.network)
-        .max_by_key(|class| rank(*class))
-        .unwrap_or_default()
 }

@@ -77,7 +77,7 @@ impl Core {
             queue,
             now_ms,
         } = join;
-        let settings = request.connection_settings.clone().unwrap_or_default();
+        let settings = request.connection_settings.unwrap_or_default();
         let auto_subscribe = request.connection_settings.is_none() || settings.auto_subscribe;
         let mut attributes = admission.attributes;
         attributes.extend(request.participant_attributes.drain());

@@ -6,8 +6,12 @@
 mod audio;
 mod join;
 mod negotiate;
+mod publish;
+mod relay;
 mod requests;
 mod route;
+mod rows;
+mod steer;
 mod tick;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};

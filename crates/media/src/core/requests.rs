@@ -5,19 +5,14 @@ use std::time::Instant;
 use auralink_types::TrackId;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
-use proto::request_response::{Reason, Request};
+use proto::request_response::Reason;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
 use str0m::Candidate;
 
 use super::Core;
-use super::join::new_sid;
-use crate::line::Use;
-use crate::participant::{Participant, Pid, RoomKey, Subscription};
+use crate::participant::{Pid, RoomKey, Subscription};
 use crate::track::Track;
-
-/// Most tracks one participant may publish.
-const MAX_TRACKS: usize = 64;
 
 /// Most attributes of one participant, and longest text in any of them.
 const MAX_ATTRIBUTES: usize = 100;
@@ -107,50 +102,6 @@ impl Core {
             participant.session.add_remote_candidate(candidate);
             self.drain(now, pid);
         }
-    }
-
-    pub(super) fn add_track(&mut self, now: Instant, pid: Pid, request: proto::AddTrackRequest) {
-        let Some(participant) = self.people.get_mut(&pid) else {
-            return;
-        };
-        if let Some(known) = participant.tracks.iter_mut().find(|t| {
-            t.cids.contains(&request.cid) || !request.sid.is_empty() && t.id.as_str() == request.sid
-        }) {
-            if !known.cids.contains(&request.cid) {
-                known.cids.push(request.cid.clone());
-            }
-            let track = Some(known.info.clone());
-            return participant.tell(published(request.cid, track));
-        }
-        if let Some(reason) = refusal(participant, &request) {
-            return participant.tell(Message::RequestResponse(proto::RequestResponse {
-                reason: reason as i32,
-                message: "the track may not be published".into(),
-                request: Some(Request::AddTrack(request)),
-                ..Default::default()
-            }));
-        }
-        let track = Track::new(TrackId::new(new_sid("TR_")), request.clone());
-        let info = track.info.clone();
-        participant.tracks.push(track);
-        participant.tell(published(request.cid.clone(), Some(info)));
-        // The offer may have come first: then its line waits for this track and must be answered again.
-        let waiting = participant
-            .unmatched
-            .iter()
-            .find(|(_, cid)| **cid == request.cid)
-            .map(|(mid, _)| mid.clone());
-        if let Some(mid) = waiting {
-            participant.unmatched.remove(&mid);
-            // Just pushed.
-            if let Some(track) = participant.tracks.last_mut() {
-                track.mid = Some(mid.as_str().into());
-                track.info.mid = mid;
-            }
-            self.renegotiate(now, pid);
-        }
-        self.steer(now, pid);
-        self.publish_if_live(now, pid);
     }
 
     fn mute(&mut self, now: Instant, pid: Pid, mute: &proto::MuteTrackRequest) {
@@ -338,103 +289,6 @@ impl Core {
         }
         self.announce(pid);
     }
-
-    /// Shows a publisher's new tracks to the room and subscribes those who want that.
-    pub(super) fn publish_if_live(&mut self, now: Instant, pid: Pid) {
-        let Some(participant) = self.people.get(&pid) else {
-            return;
-        };
-        let room = participant.room.clone();
-        let live: Vec<(TrackId, bool)> = participant
-            .tracks
-            .iter()
-            .filter(|t| t.is_live())
-            .map(|t| (t.id.clone(), t.is_video()))
-            .collect();
-        let Some(members) = self.rooms.get(&room).map(|room| room.participants.clone()) else {
-            return;
-        };
-        for other in members.into_iter().filter(|other| *other != pid) {
-            let Some(subscriber) = self.people.get_mut(&other) else {
-                continue;
-            };
-            if !subscriber.grants.subscribe {
-                continue;
-            }
-            let mut added = false;
-            for (track, video) in &live {
-                if !subscriber.subscriptions.contains_key(track) {
-                    let desired = subscriber.auto_subscribe;
-                    let fresh = Subscription {
-                        publisher: pid,
-                        video: *video,
-                        desired,
-                        disabled: false,
-                        ceiling: 2,
-                        mid: None,
-                    };
-                    subscriber.subscriptions.insert(track.clone(), fresh);
-                    added |= desired;
-                }
-            }
-            if added {
-                self.renegotiate(now, other);
-            }
-        }
-    }
-
-    /// A track's line was stopped by its publisher.
-    pub(super) fn unpublish(&mut self, now: Instant, pid: Pid, id: &TrackId) {
-        let Some(participant) = self.people.get_mut(&pid) else {
-            return;
-        };
-        let Some(at) = participant.tracks.iter().position(|track| track.id == *id) else {
-            return;
-        };
-        let mut track = participant.tracks.remove(at);
-        let room = participant.room.clone();
-        self.close_tap(&mut track);
-        self.announce(pid);
-        self.forget_track(now, &room, &track);
-    }
-
-    /// Ends every subscription to a track that is gone.
-    pub(super) fn forget_track(&mut self, now: Instant, room: &RoomKey, track: &Track) {
-        let Some(members) = self.rooms.get(room).map(|room| room.participants.clone()) else {
-            return;
-        };
-        for other in members {
-            let Some(subscriber) = self.people.get_mut(&other) else {
-                continue;
-            };
-            if subscriber.subscriptions.remove(&track.id).is_none() {
-                continue;
-            }
-            if subscriber
-                .lines
-                .iter()
-                .any(|line| line.usage == Use::Send(track.id.clone()))
-            {
-                self.renegotiate(now, other);
-            }
-        }
-    }
-}
-
-fn published(cid: String, track: Option<proto::TrackInfo>) -> Message {
-    Message::TrackPublished(proto::TrackPublishedResponse { cid, track })
-}
-
-fn refusal(participant: &Participant, request: &proto::AddTrackRequest) -> Option<Reason> {
-    let grants = &participant.grants;
-    let source_allowed = grants.sources.is_empty() || grants.sources.contains(&request.source);
-    if !grants.publish || !source_allowed {
-        return Some(Reason::NotAllowed);
-    }
-    if request.r#type == proto::TrackType::Data as i32 {
-        return Some(Reason::UnsupportedType);
-    }
-    (participant.tracks.len() >= MAX_TRACKS).then_some(Reason::LimitExceeded)
 }
 
 /// Highest layer that the client's settings ask for: the smallest that covers its element, else the quality.

@@ -24,10 +24,11 @@ const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIEN
 pub fn read(query: &str) -> Result<proto::JoinRequest, Refusal> {
     let bad = |text: String| Refusal::new(StatusCode::BAD_REQUEST, format!("join_request: {text}"));
     let Some(text) = parameter(query, "join_request") else {
-        let mut request = proto::JoinRequest::default();
-        request.reconnect = parameter(query, "reconnect").as_deref() == Some("1");
-        request.participant_sid = parameter(query, "sid").unwrap_or_default();
-        return Ok(request);
+        return Ok(proto::JoinRequest {
+            reconnect: parameter(query, "reconnect").as_deref() == Some("1"),
+            participant_sid: parameter(query, "sid").unwrap_or_default(),
+            ..Default::default()
+        });
     };
     let bytes = URL_SAFE
         .decode(&text)

@@ -1,4 +1,6 @@
 //! A client for tests: str0m as the offering side, real UDP, real WebSocket, no tricks with the server's insides.
+// Each test file uses its own part of the client.
+#![allow(dead_code, clippy::unwrap_used)]
 
 use std::collections::HashMap;
 use std::net::SocketAddr;
@@ -21,7 +23,6 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, SeqNo};
 use str0m::{Candidate, Event, IceConnectionState, Input, Output, Rtc};
 use tokio::net::{TcpStream, UdpSocket};
-use tokio::sync::Notify;
 use tokio_tungstenite::tungstenite;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
@@ -36,13 +37,13 @@ pub struct Server {
 }
 
 pub async fn serve() -> Server {
-    serve_with(Ai::none(), Arc::default()).await
+    serve_with(Ai::none()).await
 }
 
-/// A server with an AI core that notifies `woken`.
-pub async fn serve_with(ai: Ai, woken: Arc<Notify>) -> Server {
+/// A server with an AI core.
+pub async fn serve_with(ai: Ai) -> Server {
     let keys = Arc::new(KeyRing::new([("devkey", "secret"), ("other", "another secret")]));
-    let media = MediaServer::start(MediaConfig::loopback(keys.clone()), ai, woken)
+    let media = MediaServer::start_with(MediaConfig::loopback(keys.clone()), ai)
         .await
         .unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -184,10 +185,16 @@ impl Peer {
 
     /// Announces a track and offers its line.
     pub async fn publish(&mut self, cid: &str, kind: MediaKind) {
+        self.publish_as(cid, kind, proto::encryption::Type::None).await;
+    }
+
+    /// The same for a track that says how it is encrypted from end to end.
+    pub async fn publish_as(&mut self, cid: &str, kind: MediaKind, encryption: proto::encryption::Type) {
         let video = kind == MediaKind::Video;
         self.ask(Ask::AddTrack(proto::AddTrackRequest {
             cid: cid.into(),
             name: cid.into(),
+            encryption: encryption as i32,
             r#type: if video {
                 proto::TrackType::Video
             } else {

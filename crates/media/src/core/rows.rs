@@ -1,0 +1,137 @@
+//! One row a second per track under AIC, and what the log says of its tap.
+
+use std::time::{Duration, Instant};
+
+use auralink_engine::expected;
+use auralink_types::{Media, MetricRow, Mos, NetworkClass, QualityMetric, Reason, Rung, TrackId};
+
+use super::Core;
+use crate::participant::Pid;
+use crate::tap::{TapEvent, TapSnapshot};
+
+impl Core {
+    /// Writes the row of the second that has passed, if AIC is on.
+    pub(super) fn report(&mut self, now: Instant, pid: Pid, id: &TrackId) {
+        let active = self.policy_of(pid, id).active;
+        let Some(publisher) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let (owner, room) = (publisher.user.clone(), publisher.room.clone());
+        let Some(tapped) = publisher
+            .tracks
+            .iter_mut()
+            .find(|t| t.id == *id)
+            .and_then(|t| t.tapped.as_mut())
+        else {
+            return;
+        };
+        let snapshot = tapped.tap.snapshot();
+        let last = std::mem::replace(&mut tapped.last, snapshot.clone());
+        let seconds = now.saturating_duration_since(tapped.last_at).as_secs_f64();
+        tapped.last_at = now;
+        let session_id = tapped.session.clone();
+        let call_id = self.rooms.get(&room).map(|room| room.sid.clone());
+        let (true, Some(call_id)) = (active && seconds > 0.0 && snapshot.frames > last.frames, call_id)
+        else {
+            return;
+        };
+        let sum = |s: &TapSnapshot| {
+            (
+                s.uplink.original_bytes + s.downlink.original_bytes,
+                s.uplink.sent_bytes + s.downlink.sent_bytes,
+            )
+        };
+        let ((before, after), (was_before, was_after)) = (sum(&snapshot), sum(&last));
+        let kbps = |bytes: u64| bytes as f64 * 8.0 / 1000.0 / seconds;
+        let rung = rung_in_use(&snapshot);
+        let fallback_reason = Reason::ALL
+            .into_iter()
+            .find(|reason| snapshot.fallbacks_for(*reason) > last.fallbacks_for(*reason));
+        let millis = |time: Duration| time.as_secs_f64() * 1e3;
+        let row = MetricRow {
+            owner,
+            call_id,
+            session_id,
+            track_id: id.clone(),
+            ts_us: self.ai.wall_us(now),
+            media: Media::Audio,
+            original_bandwidth_kbps: kbps(before.saturating_sub(was_before)),
+            compressed_bandwidth_kbps: kbps(after.saturating_sub(was_after)),
+            savings_basis: snapshot.basis,
+            inference_latency_ms: snapshot.compute_p50.map(millis),
+            inference_latency_p99_ms: snapshot.compute_p99.map(millis),
+            quality_score: snapshot.quality.or_else(|| expected(rung)).map(score),
+            quality_metric: QualityMetric::EstimatedPesqWb,
+            psnr_db: None,
+            model_used: name(rung),
+            frames: snapshot.frames - last.frames,
+            fallback_triggered: fallback_reason.is_some(),
+            fallback_reason,
+            network_class: worst(&snapshot),
+        };
+        if self.ai.ai.rows.try_send(row).is_err() {
+            self.ai.rows_dropped += 1;
+        }
+    }
+}
+
+pub(super) fn tell(track: &TrackId, event: TapEvent) {
+    match event {
+        TapEvent::SessionStarted => tracing::info!(%track, "AIC session started"),
+        TapEvent::SessionEnded => tracing::info!(%track, "AIC session ended"),
+        TapEvent::RungChanged {
+            leg,
+            from,
+            to,
+            reason,
+        } => {
+            tracing::info!(%track, leg = leg.0, from = name(from), to = name(to), reason = reason.map(Reason::as_str), "rung changed");
+        }
+        TapEvent::Fallback { leg, reason } => tracing::warn!(%track, leg = leg.0, %reason, "fallback"),
+        TapEvent::Recovered { leg } => tracing::info!(%track, leg = leg.0, "recovered"),
+    }
+}
+
+fn score(mos: Mos) -> f64 {
+    f64::from(mos.score().value())
+}
+
+/// The rung of the first leg that gets coded packets, else what the source itself sends.
+fn rung_in_use(snapshot: &TapSnapshot) -> Rung {
+    let coded = snapshot
+        .legs
+        .iter()
+        .map(|leg| leg.rung)
+        .find(|rung| *rung != Rung::Original);
+    coded.or(snapshot.source).unwrap_or_default()
+}
+
+fn name(rung: Rung) -> String {
+    match rung {
+        Rung::Original => "original".into(),
+        Rung::Lean(lean) => format!("lean-{:.0}k-{}ms", lean.bitrate.as_kbps(), lean.packet.millis()),
+        Rung::Neural(neural) => {
+            format!(
+                "neural-{}k-{}ms",
+                neural.rate.bitrate().as_kbps(),
+                neural.packet.millis()
+            )
+        }
+    }
+}
+
+fn worst(snapshot: &TapSnapshot) -> NetworkClass {
+    let rank = |class: NetworkClass| match class {
+        NetworkClass::Unknown => 0,
+        NetworkClass::Good => 1,
+        NetworkClass::Fair => 2,
+        NetworkClass::Poor => 3,
+        NetworkClass::Bad => 4,
+    };
+    snapshot
+        .legs
+        .iter()
+        .map(|leg| leg.network)
+        .max_by_key(|class| rank(*class))
+        .unwrap_or_default()
+}

@@ -1,0 +1,229 @@
+//! AIC in a running call with stock clients: what the answer asks, and that a veto takes it back within a second.
+#![allow(clippy::unwrap_used)]
+
+mod peer;
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use auralink_aicore::LocalCore;
+use auralink_engine::PolicyBook;
+use auralink_media::{Ai, ROWS};
+use auralink_types::{AicConfig, ConfigChange, MetricRow, Policy, UserKey};
+use peer::{Peer, Server, serve_with, until};
+use str0m::media::MediaKind;
+use tokio::sync::{Notify, mpsc};
+
+fn policy(opt_out: bool) -> Policy {
+    let change = ConfigChange {
+        enabled: Some(true),
+        opt_out: Some(opt_out),
+        ..Default::default()
+    };
+    AicConfig::default().apply(&change).unwrap().policy()
+}
+
+/// The promise is a second; the rest is for a busy machine.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+async fn serve_ai() -> (Server, Arc<PolicyBook>, mpsc::Receiver<MetricRow>) {
+    let woken = Arc::new(Notify::new());
+    let bell = woken.clone();
+    let processor = Box::new(LocalCore::start(1, Arc::new(move || bell.notify_one())));
+    let book = Arc::new(PolicyBook::new());
+    let (rows, received) = mpsc::channel(ROWS);
+    let ai = Ai {
+        processor,
+        woken,
+        book: book.clone(),
+        rows,
+    };
+    (serve_with(ai).await, book, received)
+}
+
+/// The part of the last answer about the line of that track.
+fn line_of(peer: &Peer, cid: &str) -> String {
+    let mid = format!("a=mid:{}\r\n", peer.sending[cid]);
+    let answer = peer.answers.last().unwrap();
+    answer
+        .split("m=")
+        .find(|part| part.contains(&mid))
+        .unwrap()
+        .to_owned()
+}
+
+fn is_steered(line: &str) -> bool {
+    let first = line.split(' ').nth(3).unwrap().to_owned();
+    let opus_first = line.contains(&format!("a=rtpmap:{first} opus"));
+    opus_first
+        && line.contains("a=ptime:")
+        && !line.contains("transport-cc")
+        && !line.contains("ssrc-audio-level")
+}
+
+#[tokio::test]
+async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second_of_his_veto() {
+    let (server, book, mut rows) = serve_ai().await;
+    let anna_is = UserKey::new("devkey", "anna");
+    let mut anna = Peer::join(&server, "anna").await;
+    let mut bert = Peer::join(&server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    anna.publish("mic", MediaKind::Audio).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    assert!(!is_steered(&line_of(&anna, "mic")), "AIC is off: a plain SFU");
+
+    let mut timestamp = 0;
+    for (opt_out, steered) in [(false, true), (true, false)] {
+        book.set(anna_is.clone(), policy(opt_out)).unwrap();
+        let from = Instant::now();
+        while is_steered(&line_of(&anna, "mic")) != steered {
+            // A payload that libopus wrote for a silent frame: valid Opus for whoever decodes it.
+            anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+            timestamp += 960;
+            anna.step().await;
+            bert.step().await;
+            assert!(from.elapsed() < PATIENCE, "opt-out {opt_out} has no effect");
+        }
+        println!("opt-out {opt_out} obeyed after {:?}", from.elapsed());
+    }
+    let mut seen = Vec::new();
+    while let Ok(row) = rows.try_recv() {
+        seen.push(row);
+    }
+    assert!(seen.iter().all(|row| row.owner == anna_is));
+}
+
+#[tokio::test]
+async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
+    let (server, book, _rows) = serve_ai().await;
+    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
+    book.set(UserKey::new("devkey", "bert"), policy(true)).unwrap();
+    let mut anna = Peer::join(&server, "anna").await;
+    let mut bert = Peer::join(&server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    anna.publish("mic", MediaKind::Audio).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    let mut timestamp = 0;
+    while bert.heard.is_empty() {
+        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        timestamp += 960;
+        anna.step().await;
+        bert.step().await;
+        assert!(timestamp < 960 * 500, "nothing arrives");
+    }
+    bert.heard.clear();
+    let mut sent = Vec::new();
+    for i in 0..100u8 {
+        let payload = vec![0xf8, i, i, i];
+        anna.send("mic", timestamp, &payload, false).await;
+        timestamp += 960;
+        sent.push(payload);
+        anna.step().await;
+        bert.step().await;
+    }
+    let last = sent.last().unwrap().clone();
+    until("everything is heard", &mut [&mut anna, &mut bert], |p| {
+        p[1].heard.iter().any(|heard| heard.payload == last)
+    })
+    .await;
+    let from = bert
+        .heard
+        .iter()
+        .position(|heard| heard.payload == sent[0])
+        .expect("the first is there");
+    let heard: Vec<Vec<u8>> = bert.heard[from..]
+        .iter()
+        .map(|heard| heard.payload.clone())
+        .collect();
+    assert_eq!(heard, sent);
+}
+
+#[tokio::test]
+async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
+    let (server, book, _rows) = serve_ai().await;
+    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
+    let mut anna = Peer::join(&server, "anna").await;
+    let mut bert = Peer::join(&server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    anna.publish("mic", MediaKind::Audio).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    assert!(
+        is_steered(&line_of(&anna, "mic")),
+        "AIC was on before the first answer"
+    );
+    let mut timestamp = 0;
+    while bert.heard.is_empty() {
+        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        timestamp += 960;
+        anna.step().await;
+        bert.step().await;
+        assert!(timestamp < 960 * 500, "nothing arrives");
+    }
+    book.set(UserKey::new("devkey", "bert"), policy(true)).unwrap();
+    // The veto comes in a pause of the speech: no packet is there to bring it to the tap.
+    let pause = Instant::now();
+    while pause.elapsed() < Duration::from_millis(400) {
+        anna.step().await;
+        bert.step().await;
+    }
+    let from = Instant::now();
+    while line_of(&anna, "mic").contains("a=ptime:") {
+        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        timestamp += 960;
+        anna.step().await;
+        bert.step().await;
+        assert!(from.elapsed() < PATIENCE, "the listener's veto has no effect");
+    }
+}
+
+#[tokio::test]
+async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
+    let (server, book, mut rows) = serve_ai().await;
+    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
+    let mut anna = Peer::join(&server, "anna").await;
+    let mut bert = Peer::join(&server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    let gcm = livekit_protocol::encryption::Type::Gcm;
+    anna.publish_as("mic", MediaKind::Audio, gcm).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    assert!(!line_of(&anna, "mic").contains("a=ptime:"));
+    let mut timestamp = 0;
+    let start = Instant::now();
+    // Long enough for a row to be due.
+    while start.elapsed() < Duration::from_millis(2500) {
+        anna.send("mic", timestamp, b"\xf8 ciphertext", false).await;
+        timestamp += 960;
+        anna.step().await;
+        bert.step().await;
+    }
+    assert!(!bert.heard.is_empty());
+    assert!(bert.heard.iter().all(|heard| heard.payload == b"\xf8 ciphertext"));
+    assert!(
+        rows.try_recv().is_err(),
+        "a track that AIC doesn't touch saves nothing"
+    );
+}
