@@ -64,14 +64,14 @@ pub fn plans() -> Vec<Plan> {
         Plan {
             mode: "neural",
             about: "Aggressive with the quality floor given up, so that the ladder goes down to the neural codec.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.05 })),
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
             clients: Clients::Aic,
             outage: None,
         },
         Plan {
             mode: "worker_killed",
             about: "The server codes what a stock client says for one that understands AIC; its AI worker is killed in mid-call and comes back.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.05 })),
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
             clients: Clients::StockSpeaker,
             outage: Some(Outage {
                 at: 0.35,

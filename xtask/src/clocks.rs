@@ -12,9 +12,11 @@ use crate::step::Place;
 const CLOCKS: [&str; 2] = ["Instant::now()", "SystemTime::now()"];
 
 /// The thin layers that may ask, by path below the root; a directory stands for all in it.
-const DRIVERS: [&str; 7] = [
-    "bench/",           // measures real time
-    "crates/auralink/", // the binary: wiring only
+const DRIVERS: [&str; 9] = [
+    "bench/",                      // measures real time
+    "crates/auralink/",            // the binary: wiring only
+    "crates/aicore/src/core.rs",   // supervises threads
+    "crates/aicore/src/worker.rs", // measures what a frame costs
     "crates/client/src/driver.rs",
     "crates/media/src/driver.rs",
     "crates/media/src/server.rs",

@@ -409,14 +409,20 @@ impl Driver {
             }
         };
         // Hints come from the server alone, and a server names no sender.
-        let mine =
-            self.options.aic && from.is_empty() && self.published.as_deref() == Some(hint.track.as_str());
+        let mine = self.options.aic && from.is_empty() && self.concerns_us(&hint);
         let obeyed = mine
             && self
                 .publisher
                 .as_mut()
                 .is_some_and(|publisher| publisher.hint(hint.source));
         self.tell(ClientEvent::Hint { hint, obeyed });
+    }
+
+    /// Whether a hint is about our track. It may come before the answer that names the track, and we publish one.
+    fn concerns_us(&self, hint: &PublisherHint) -> bool {
+        self.published
+            .as_deref()
+            .is_none_or(|track| track == hint.track.as_str())
     }
 
     async fn message(&mut self, message: Response) -> Result<Option<String>, JoinError> {
