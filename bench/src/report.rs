@@ -99,7 +99,7 @@ fn figures(page: &mut String, outcome: &Outcome) {
 fn bar(run: &Run) -> Bar<'_> {
     let total = run.wire_kbps_up + run.wire_kbps_down;
     let text = match run.saved_percent {
-        saved if saved == 0.0 => format!("{total:.0} kbps"),
+        0.0 => format!("{total:.0} kbps"),
         saved => format!("{total:.0} kbps, {saved:.1} % saved"),
     };
     Bar {

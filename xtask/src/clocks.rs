@@ -12,13 +12,15 @@ use crate::step::Place;
 const CLOCKS: [&str; 2] = ["Instant::now()", "SystemTime::now()"];
 
 /// The thin layers that may ask, by path below the root; a directory stands for all in it.
-const DRIVERS: [&str; 9] = [
+const DRIVERS: [&str; 11] = [
     "bench/",                      // measures real time
     "crates/auralink/",            // the binary: wiring only
     "crates/aicore/src/core.rs",   // supervises threads
     "crates/aicore/src/worker.rs", // measures what a frame costs
     "crates/client/src/driver.rs",
+    "crates/control/src/handlers.rs", // the edge of HTTP: checks tokens against the wall clock
     "crates/media/src/driver.rs",
+    "crates/media/src/sdp/rules.rs", // tests in a file of their own
     "crates/media/src/server.rs",
     "crates/media/src/signal/",
     "crates/store/src/", // sits on a database, stamps rows

@@ -139,10 +139,7 @@ fn run(jobs: Receiver<Job>, model: Option<Arc<Model>>, outcomes: SyncSender<Outc
                     Err(reason) => {
                         coded.clear();
                         streams.remove(&id);
-                        tell(Outcome::Failed {
-                            stream: id,
-                            reason: reason,
-                        });
+                        tell(Outcome::Failed { stream: id, reason });
                     }
                 }
                 wake();
