@@ -83,6 +83,13 @@ struct Source {
 
 impl Source {
     /// `None` until enough was heard; AIC packets are all alike, so the first one tells.
+    fn payload_bitrate(&self) -> Option<Bitrate> {
+        let headers = on_wire(0) * 8 * 1000 / u64::from(self.packet.millis());
+        Some(Bitrate::bps(
+            self.wire_bitrate()?.as_bps().saturating_sub(headers),
+        ))
+    }
+
     fn wire_bitrate(&self) -> Option<Bitrate> {
         let known = self.ticks >= MEASURED_TICKS || (self.coding == InKind::Aic && self.ticks > 0);
         known.then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
@@ -345,7 +352,7 @@ impl AudioTap {
                 copies: 0,
             }),
             InKind::Opus if !source.red && self.steer.steers() => Rung::Lean(Lean {
-                bitrate: source.wire_bitrate().unwrap_or_default(),
+                bitrate: source.payload_bitrate().unwrap_or_default(),
                 packet: source.packet,
             }),
             InKind::Opus => Rung::Original,
