@@ -157,13 +157,20 @@ async fn a_track_unsubscribed_and_subscribed_again_flows_again_on_a_line_that_wa
             },
         )
         .await;
+        // That answer may be an older one: the request itself gets time to arrive.
+        for _ in 0..10 {
+            anna.step().await;
+            bert.step().await;
+        }
         bert.heard.clear();
         anna.send("mic", 0, b"unheard", false).await;
         for _ in 0..5 {
             anna.step().await;
             bert.step().await;
         }
-        assert!(bert.heard.is_empty());
+        // What left before the answer may still arrive.
+        assert!(bert.heard.iter().all(|packet| packet.payload[..] != *b"unheard"));
+        bert.heard.clear();
         bert.ask(want(true)).await;
         let mut timestamp = 0;
         while bert.heard.is_empty() {
