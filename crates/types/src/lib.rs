@@ -14,6 +14,7 @@
 
 mod config;
 mod decision;
+mod event;
 mod hint;
 mod ids;
 mod metric;
@@ -25,6 +26,7 @@ mod units;
 
 pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
 pub use decision::Decision;
+pub use event::{Event, EventKind, SessionRef};
 pub use hint::{HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
 pub use ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey};
 pub use metric::{Media, MetricRow, NetworkClass, QualityMetric, SavingsBasis};
