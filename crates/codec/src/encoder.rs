@@ -2,45 +2,30 @@
 
 use std::sync::Arc;
 
-use crate::mdct::compand;
 use crate::model::Model;
-use crate::network::{BlockState, STEPS, Scratch, step};
-use crate::{ENTRIES, FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX};
+use crate::network::{STEPS, Scratch, Streams, TrunkState, step};
+use crate::search::{Beam, Candidates, Search};
+use crate::{FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX};
 
-/// Keeps logarithms of silence finite; training uses the same.
-const LOG_FLOOR: f32 = 1e-7;
-
-/// Candidates kept from level to level. Taking the nearest entry at each level by itself leaves a fifth more error at
-/// 6 kbps, and costs 0.14 PESQ; more candidates gain little.
-const BEAM: usize = 16;
-
-/// Codes chosen so far, and what they leave unsaid.
-#[derive(Clone, Copy)]
-struct Candidate {
-    residual: [f32; LATENT],
-    codes: [u16; LEVELS_MAX],
-    /// Half the residual's squared length.
-    cost: f32,
-}
-
-const NONE: Candidate = Candidate {
-    residual: [0.0; LATENT],
-    codes: [0; LEVELS_MAX],
-    cost: f32::INFINITY,
-};
-
-/// One stream's encoder. Allocates nothing after `new`.
+/// One stream's encoder. Allocates nothing after the first frame.
 pub struct Encoder {
     model: Arc<Model>,
     /// The last hop, then the frame.
     window: [f32; HOP + FRAME_SAMPLES],
-    states: Vec<BlockState>,
-    scratch: Scratch,
-    features: Vec<f32>,
-    trunk: Vec<f32>,
-    scores: Vec<f32>,
-    beam: [Candidate; BEAM],
-    next: [Candidate; BEAM],
+    trunk: TrunkState,
+    beam: Beam,
+    /// Made at the first frame that is coded alone; a stream that is always batched needs none.
+    alone: Option<Box<Work>>,
+}
+
+/// One frame of one stream, to be coded together with others.
+pub struct EncodeJob<'a> {
+    /// The stream.
+    pub encoder: &'a mut Encoder,
+    /// Its next [`FRAME_SAMPLES`] samples in −1..=1.
+    pub pcm: &'a [f32],
+    /// Where its codes go: 1 to [`LEVELS_MAX`].
+    pub codes: &'a mut [u16],
 }
 
 impl Encoder {
@@ -48,26 +33,49 @@ impl Encoder {
     pub fn new(model: Arc<Model>) -> Self {
         Self {
             window: [0.0; HOP + FRAME_SAMPLES],
-            states: model.enc_blocks.iter().map(BlockState::new).collect(),
-            scratch: Scratch::new(&model.enc_blocks),
-            features: vec![0.0; STEPS * 3 * HOP],
-            trunk: vec![0.0; STEPS * model.enc_in.outputs()],
-            scores: vec![0.0; 2 * ENTRIES],
-            beam: [NONE; BEAM],
-            next: [NONE; BEAM],
+            trunk: TrunkState::new(&model.enc_blocks),
+            beam: Beam::default(),
+            alone: None,
             model,
         }
+    }
+
+    /// Trades time for quality: fewer candidates are faster and leave more error.
+    pub fn set_beam(&mut self, beam: Beam) {
+        self.beam = beam;
     }
 
     /// Codes one frame of [`FRAME_SAMPLES`] samples in −1..=1; `codes.len()` levels, 1 to [`LEVELS_MAX`].
     ///
     /// A sample that is not finite counts as silence, so that one broken frame cannot poison the stream.
     pub fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) {
-        assert_eq!(pcm.len(), FRAME_SAMPLES, "a frame has {FRAME_SAMPLES} samples");
-        assert!(
-            (1..=LEVELS_MAX).contains(&codes.len()),
-            "1 to {LEVELS_MAX} levels"
+        let mut work = self
+            .alone
+            .take()
+            .unwrap_or_else(|| Box::new(Work::new(&self.model, 1)));
+        let model = self.model.clone();
+        work.encode(
+            &model,
+            &mut [EncodeJob {
+                encoder: self,
+                pcm,
+                codes,
+            }],
         );
+        self.alone = Some(work);
+    }
+
+    /// Forgets the past, as if just made.
+    pub fn reset(&mut self) {
+        self.window.fill(0.0);
+        self.trunk.reset();
+    }
+
+    pub(crate) fn model(&self) -> &Arc<Model> {
+        &self.model
+    }
+
+    fn take(&mut self, pcm: &[f32]) {
         self.window.copy_within(FRAME_SAMPLES.., 0);
         for (slot, &sample) in self.window[HOP..].iter_mut().zip(pcm) {
             *slot = if sample.is_finite() {
@@ -76,107 +84,134 @@ impl Encoder {
                 0.0
             };
         }
-        let latent = self.latent();
-        self.search(latent, codes.len());
-        codes.copy_from_slice(&self.beam[0].codes[..codes.len()]);
-    }
-
-    /// Beam search through the residual levels; the best candidate ends first in `beam`.
-    fn search(&mut self, latent: [f32; LATENT], levels: usize) {
-        self.beam[0] = Candidate {
-            residual: latent,
-            cost: half_square(&latent),
-            ..NONE
-        };
-        let mut kept = 1;
-        for level in 0..levels {
-            // The best continuations so far: cost, candidate, code; ascending.
-            let mut best = [(f32::INFINITY, 0usize, 0u16); BEAM];
-            for first in (0..kept).step_by(2) {
-                let rows = (kept - first).min(2);
-                self.score(level, first, rows);
-                for row in 0..rows {
-                    let from = first + row;
-                    let cost = self.beam[from].cost;
-                    for (code, &score) in self.scores[row * ENTRIES..][..ENTRIES].iter().enumerate() {
-                        // Half of |r - c|^2, as score is r.c - |c|^2 / 2.
-                        let cost = cost - score;
-                        if cost < best[BEAM - 1].0 {
-                            let mut at = BEAM - 1;
-                            while at > 0 && cost < best[at - 1].0 {
-                                best[at] = best[at - 1];
-                                at -= 1;
-                            }
-                            best[at] = (cost, from, code as u16);
-                        }
-                    }
-                }
-            }
-            for (next, &(_, from, code)) in self.next.iter_mut().zip(&best) {
-                *next = self.beam[from];
-                next.codes[level] = code;
-                for (value, entry) in next.residual.iter_mut().zip(self.model.entry(level, code)) {
-                    *value -= entry;
-                }
-                // From the residual itself, so that rounding does not add up over the levels.
-                next.cost = half_square(&next.residual);
-            }
-            std::mem::swap(&mut self.beam, &mut self.next);
-            kept = BEAM;
-        }
-    }
-
-    /// Scores of every entry of a level for one or two candidates from `first` on.
-    fn score(&mut self, level: usize, first: usize, rows: usize) {
-        let book = &self.model.books[level];
-        if rows == 1 {
-            book.apply::<1>(&self.beam[first].residual, &mut self.scores[..ENTRIES]);
-            return;
-        }
-        let mut pair = [0.0f32; 2 * LATENT];
-        pair[..LATENT].copy_from_slice(&self.beam[first].residual);
-        pair[LATENT..].copy_from_slice(&self.beam[first + 1].residual);
-        book.apply::<2>(&pair, &mut self.scores);
-    }
-
-    fn latent(&mut self) -> [f32; LATENT] {
-        let model = &*self.model;
-        let mut frame = [0.0f32; FRAME_SAMPLES];
-        for hop in 0..STEPS {
-            let mut both = [0.0f32; 2 * HOP];
-            model
-                .analysis
-                .apply::<1>(&self.window[hop * HOP..(hop + 2) * HOP], &mut both);
-            let features = &mut self.features[hop * 3 * HOP..(hop + 1) * 3 * HOP];
-            for k in 0..HOP {
-                let (c, s) = (both[k], both[HOP + k]);
-                frame[hop * HOP + k] = compand(c);
-                features[k] = compand(c);
-                features[HOP + k] = compand(s);
-                features[2 * HOP + k] = (c * c + s * s + LOG_FLOOR).ln() * 0.25 + 2.0;
-            }
-        }
-        model.enc_in.apply::<STEPS>(&self.features, &mut self.trunk);
-        for (block, state) in model.enc_blocks.iter().zip(&mut self.states) {
-            step(block, state, &mut self.scratch, &mut self.trunk);
-        }
-        let (mut shaped, mut linear) = ([0.0f32; LATENT], [0.0f32; LATENT]);
-        model.enc_out.apply::<1>(&self.trunk, &mut shaped);
-        model.enc_skip.apply::<1>(&frame, &mut linear);
-        let level = (frame.iter().map(|v| v * v).sum::<f32>() / FRAME_SAMPLES as f32).sqrt();
-        for (value, add) in linear.iter_mut().zip(shaped) {
-            *value += add * level;
-        }
-        linear
-    }
-
-    /// Forgets the past, as if just made.
-    pub fn reset(&mut self) {
-        self.window.fill(0.0);
-        self.states.iter_mut().for_each(BlockState::reset);
     }
 }
 
-fn half_square(x: &[f32]) -> f32 {
-    0.5 * x.iter().map(|v| v * v).sum::<f32>()
+impl Streams for [EncodeJob<'_>] {
+    fn trunk(&mut self, stream: usize) -> &mut TrunkState {
+        &mut self[stream].encoder.trunk
+    }
+}
+
+impl<S: Streams + ?Sized> Streams for &mut S {
+    fn trunk(&mut self, stream: usize) -> &mut TrunkState {
+        (**self).trunk(stream)
+    }
+}
+
+/// Buffers to code frames of several streams together.
+pub(crate) struct Work {
+    folded: [Vec<f32>; 2],
+    spectra: [Vec<f32>; 2],
+    features: Vec<f32>,
+    frames: Vec<f32>,
+    trunk: Vec<f32>,
+    shaped: Vec<f32>,
+    latents: Vec<f32>,
+    scratch: Scratch,
+    search: Search,
+    candidates: Vec<Candidates>,
+}
+
+impl Work {
+    pub(crate) fn new(model: &Model, streams: usize) -> Self {
+        let hops = || vec![0.0; streams * STEPS * HOP];
+        Self {
+            folded: [hops(), hops()],
+            spectra: [hops(), hops()],
+            features: vec![0.0; streams * STEPS * 3 * HOP],
+            frames: hops(),
+            trunk: vec![0.0; streams * STEPS * model.enc_in.outputs()],
+            shaped: vec![0.0; streams * LATENT],
+            latents: vec![0.0; streams * LATENT],
+            scratch: Scratch::new(&model.enc_blocks, streams),
+            search: Search::new(),
+            candidates: std::iter::repeat_with(|| Candidates::NEW).take(streams).collect(),
+        }
+    }
+
+    /// Codes a frame of every job; as many jobs as `new` was told, at most.
+    pub(crate) fn encode(&mut self, model: &Model, jobs: &mut [EncodeJob<'_>]) {
+        for job in &mut *jobs {
+            assert_eq!(
+                job.pcm.len(),
+                FRAME_SAMPLES,
+                "a frame has {FRAME_SAMPLES} samples"
+            );
+            assert!(
+                (1..=LEVELS_MAX).contains(&job.codes.len()),
+                "1 to {LEVELS_MAX} levels"
+            );
+            job.encoder.take(job.pcm);
+        }
+        self.latents(model, jobs);
+        for (candidates, latent) in self
+            .candidates
+            .iter_mut()
+            .zip(self.latents.as_chunks().0)
+            .take(jobs.len())
+        {
+            candidates.start(latent);
+        }
+        let deepest = jobs.iter().map(|job| job.codes.len()).max().unwrap_or(0);
+        // Level by level for all streams, so that a codebook is read while it is in the cache.
+        for level in 0..deepest {
+            for (job, candidates) in jobs.iter().zip(&mut self.candidates) {
+                if level < job.codes.len() {
+                    self.search.advance(model, level, candidates, job.encoder.beam);
+                }
+            }
+        }
+        for (job, candidates) in jobs.iter_mut().zip(&self.candidates) {
+            candidates.best(job.codes);
+        }
+    }
+
+    fn latents(&mut self, model: &Model, mut jobs: &mut [EncodeJob<'_>]) {
+        let rows = jobs.len() * STEPS;
+        let [cosine, sine] = self.folded.each_mut().map(|buffer| &mut buffer[..rows * HOP]);
+        let [mdct, mdst] = self.spectra.each_mut().map(|buffer| &mut buffer[..rows * HOP]);
+        let blocks = jobs
+            .iter()
+            .flat_map(|job| (0..STEPS).map(|hop| &job.encoder.window[hop * HOP..(hop + 2) * HOP]));
+        let folded = cosine.chunks_exact_mut(HOP).zip(sine.chunks_exact_mut(HOP));
+        for (block, (cosine, sine)) in blocks.zip(folded) {
+            model.mdct.fold(block, cosine, sine);
+        }
+        model.mdct.transform(rows, [cosine, sine], [mdct, mdst]);
+        let features = &mut self.features[..rows * 3 * HOP];
+        let frames = &mut self.frames[..rows * HOP];
+        let outputs = features
+            .chunks_exact_mut(3 * HOP)
+            .zip(frames.chunks_exact_mut(HOP));
+        for ((c, s), (features, frame)) in mdct.chunks_exact(HOP).zip(mdst.chunks_exact(HOP)).zip(outputs) {
+            model.table.spectrum([c, s], features, frame);
+        }
+        let trunk = &mut self.trunk[..rows * model.enc_in.outputs()];
+        model.enc_in.apply(rows, features, trunk);
+        step(
+            model.table,
+            &model.enc_blocks,
+            &mut self.scratch,
+            &mut jobs,
+            trunk,
+        );
+        let (shaped, latents) = (
+            &mut self.shaped[..jobs.len() * LATENT],
+            &mut self.latents[..jobs.len() * LATENT],
+        );
+        model.enc_out.apply(jobs.len(), trunk, shaped);
+        model.enc_skip.apply(jobs.len(), frames, latents);
+        let frames = frames.chunks_exact(FRAME_SAMPLES);
+        for ((latent, shaped), frame) in latents
+            .chunks_exact_mut(LATENT)
+            .zip(shaped.chunks_exact(LATENT))
+            .zip(frames)
+        {
+            let level = (model.table.square_sum(frame) / FRAME_SAMPLES as f32).sqrt();
+            for (value, add) in latent.iter_mut().zip(shaped) {
+                *value += add * level;
+            }
+        }
+    }
 }

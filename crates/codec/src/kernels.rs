@@ -1,119 +1,185 @@
-//! Matrix kernels, chosen once per call by what the processor has. The portable body is the oracle.
-
-/// Outputs computed together: four 256-bit registers per input row.
-const PANEL: usize = 32;
-
-/// A dense layer `y = Wx + b`, weights packed in panels of 32 outputs: `[outputs / 32][inputs][32]`.
-pub(crate) struct Dense {
-    inputs: usize,
-    outputs: usize,
-    packed: Vec<f32>,
-    bias: Vec<f32>,
-}
-
-impl Dense {
-    /// From row-major `[outputs][inputs]`. `outputs` is a multiple of 32: the model loader checks shapes.
-    pub(crate) fn new(rows: &[f32], bias: Vec<f32>, inputs: usize) -> Self {
-        let outputs = bias.len();
-        assert_eq!(rows.len(), inputs * outputs, "weights of another shape");
-        assert_eq!(outputs % PANEL, 0, "outputs must fill panels");
-        let mut packed = Vec::with_capacity(rows.len());
-        for panel in 0..outputs / PANEL {
-            for input in 0..inputs {
-                packed.extend((0..PANEL).map(|lane| rows[(panel * PANEL + lane) * inputs + input]));
-            }
-        }
-        Self {
-            inputs,
-            outputs,
-            packed,
-            bias,
-        }
-    }
-
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
-    }
-
-    /// Applies the layer to `ROWS` inputs at once: `x` is `[ROWS][inputs]`, `y` is `[ROWS][outputs]`.
-    pub(crate) fn apply<const ROWS: usize>(&self, x: &[f32], y: &mut [f32]) {
-        assert_eq!(x.len(), ROWS * self.inputs, "input of another shape");
-        assert_eq!(y.len(), ROWS * self.outputs, "output of another shape");
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: the processor has both features, checked in the line above.
-            unsafe { apply_avx2::<ROWS>(self, x, y) };
-            return;
-        }
-        apply_body::<ROWS, false>(self, x, y);
-    }
-}
+//! The inner loops, one set per processor family. The set is chosen once, when a model is loaded, and every layer of
+//! that model calls through it; the portable set is always there and is the oracle of the others' tests.
+//!
+//! All `unsafe` of the codec lies below this module: loads and stores through pointers whose bounds the safe callers
+//! in [`dense`] and [`book`] assert, and calls into functions compiled for features that [`Kernel::detected`] saw.
 
 #[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma")]
-fn apply_avx2<const ROWS: usize>(dense: &Dense, x: &[f32], y: &mut [f32]) {
-    apply_body::<ROWS, true>(dense, x, y);
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub(crate) mod book;
+pub(crate) mod dense;
+mod elementwise;
+mod half;
+mod portable;
+#[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+mod simd128;
+
+use std::fmt;
+
+use book::{Book, LANES, Row};
+pub(crate) use dense::Dense;
+pub(crate) use half::half_to_single;
+
+use crate::LATENT;
+
+/// Which set of inner loops a model runs on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kernel {
+    /// Plain Rust: runs everywhere, the oracle of the rest.
+    Portable,
+    /// x86-64 with AVX2, FMA and F16C: 256-bit vectors, f16 weights, 16-bit search.
+    Avx2,
+    /// x86-64 with AVX-512 F, BW, VL and VNNI: 512-bit vectors, f16 weights, 8-bit search.
+    Avx512,
+    /// WebAssembly with 128-bit vectors.
+    Simd128,
 }
 
-#[inline(always)]
-fn apply_body<const ROWS: usize, const FUSED: bool>(dense: &Dense, x: &[f32], y: &mut [f32]) {
-    let (inputs, outputs) = (dense.inputs, dense.outputs);
-    let mut row = 0;
-    while row + 2 <= ROWS {
-        let (x0, x1) = x[row * inputs..(row + 2) * inputs].split_at(inputs);
-        let (y0, y1) = y[row * outputs..(row + 2) * outputs].split_at_mut(outputs);
-        two_rows::<FUSED>(dense, [x0, x1], [y0, y1]);
-        row += 2;
-    }
-    if row < ROWS {
-        one_row::<FUSED>(dense, &x[row * inputs..], &mut y[row * outputs..]);
-    }
-}
+impl Kernel {
+    /// All, slowest first.
+    pub const ALL: [Self; 4] = [Self::Portable, Self::Simd128, Self::Avx2, Self::Avx512];
 
-// One function per row count, over iterators and fixed-size arrays: with an index or a loop over rows inside, the
-// compiler keeps the sums in memory and the kernel runs at a fifth of its speed.
-
-#[inline(always)]
-fn one_row<const FUSED: bool>(dense: &Dense, x: &[f32], y: &mut [f32]) {
-    let weights = dense.packed.as_chunks::<PANEL>().0.chunks_exact(dense.inputs);
-    let biases = dense.bias.as_chunks::<PANEL>().0;
-    for ((weights, bias), y) in weights.zip(biases).zip(y.as_chunks_mut::<PANEL>().0) {
-        let mut sum = *bias;
-        for (lanes, &factor) in weights.iter().zip(x) {
-            add::<FUSED>(&mut sum, factor, lanes);
+    /// Whether this processor runs it.
+    pub fn detected(self) -> bool {
+        match self {
+            Self::Portable => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => {
+                use std::arch::is_x86_feature_detected as has;
+                has!("avx2") && has!("fma") && has!("f16c")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                use std::arch::is_x86_feature_detected as has;
+                Self::Avx2.detected()
+                    && has!("avx512f")
+                    && has!("avx512bw")
+                    && has!("avx512vl")
+                    && has!("avx512vnni")
+            }
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => true,
+            #[allow(unreachable_patterns)]
+            _ => false,
         }
-        *y = sum;
     }
-}
 
-#[inline(always)]
-fn two_rows<const FUSED: bool>(dense: &Dense, [x0, x1]: [&[f32]; 2], [y0, y1]: [&mut [f32]; 2]) {
-    let weights = dense.packed.as_chunks::<PANEL>().0.chunks_exact(dense.inputs);
-    let biases = dense.bias.as_chunks::<PANEL>().0;
-    let outputs = y0
-        .as_chunks_mut::<PANEL>()
-        .0
-        .iter_mut()
-        .zip(y1.as_chunks_mut::<PANEL>().0);
-    for ((weights, bias), (y0, y1)) in weights.zip(biases).zip(outputs) {
-        let (mut first, mut second) = (*bias, *bias);
-        for ((lanes, &a), &b) in weights.iter().zip(x0).zip(x1) {
-            add::<FUSED>(&mut first, a, lanes);
-            add::<FUSED>(&mut second, b, lanes);
+    /// The fastest that this processor runs.
+    pub fn best() -> Self {
+        Self::ALL
+            .into_iter()
+            .rev()
+            .find(|kernel| kernel.detected())
+            .unwrap_or(Self::Portable)
+    }
+
+    /// Name in benchmarks.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Portable => "portable",
+            Self::Avx2 => "avx2",
+            Self::Avx512 => "avx512",
+            Self::Simd128 => "simd128",
         }
-        *y0 = first;
-        *y1 = second;
+    }
+
+    /// The set itself; `None` when this processor or this build does not have it.
+    pub(crate) fn table(self) -> Option<&'static Table> {
+        if !self.detected() {
+            return None;
+        }
+        match self {
+            Self::Portable => Some(&portable::TABLE),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => Some(&avx2::TABLE),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => Some(&avx512::TABLE),
+            #[cfg(all(target_arch = "wasm32", target_feature = "simd128"))]
+            Self::Simd128 => Some(&simd128::TABLE),
+            #[allow(unreachable_patterns)]
+            _ => None,
+        }
     }
 }
 
-#[inline(always)]
-fn add<const FUSED: bool>(sum: &mut [f32; PANEL], factor: f32, lanes: &[f32; PANEL]) {
-    for (sum, &lane) in sum.iter_mut().zip(lanes) {
-        *sum = if FUSED {
-            factor.mul_add(lane, *sum)
-        } else {
-            factor * lane + *sum
-        };
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// One set of inner loops.
+///
+/// Contract of every pointer in it: the processor has the features of `kernel`, which [`Kernel::table`] checked, and
+/// the slices have the shapes that the callers in this module assert.
+pub(crate) struct Table {
+    pub(crate) kernel: Kernel,
+    /// Whether `dense` reads f16 weights.
+    halves: bool,
+    /// Whether `costs` reads 8-bit entries rather than 16-bit ones.
+    bytes: bool,
+    dense: unsafe fn(&Dense, usize, &[f32], &mut [f32]),
+    costs: unsafe fn(&Book, &[Row], &mut [f32], &mut [[f32; LANES]]),
+    spectrum: unsafe fn([&[f32]; 2], &mut [f32], &mut [f32]),
+    branch: unsafe fn(&[f32], &[f32], usize, usize, &mut [f32]),
+    swish: unsafe fn(&mut [f32]),
+    below: unsafe fn(&[f32], f32, &mut [u16]) -> usize,
+    distance: unsafe fn(&[f32; LATENT], &[f32; LATENT]) -> f32,
+    square_sum: unsafe fn(&[f32]) -> f32,
+}
+
+/// Safe faces of the elementwise loops; they keep their bounds by themselves, only the features are the contract.
+impl Table {
+    /// MDCT and MDST of a hop to the encoder's features (companded both, log power) and to companded MDCT alone.
+    pub(crate) fn spectrum(&self, both: [&[f32]; 2], features: &mut [f32], frame: &mut [f32]) {
+        // SAFETY: a table is only handed out where its features were detected (`Kernel::table`).
+        unsafe { (self.spectrum)(both, features, frame) }
+    }
+
+    /// One row of a causal depthwise convolution over a ring of past rows, normed. `newest` is the ring's row of the
+    /// present step.
+    pub(crate) fn branch(
+        &self,
+        depth: &[f32],
+        ring: &[f32],
+        newest: usize,
+        dilation: usize,
+        out: &mut [f32],
+    ) {
+        // SAFETY: as above.
+        unsafe { (self.branch)(depth, ring, newest, dilation, out) }
+    }
+
+    /// Hard swish, in place.
+    pub(crate) fn swish(&self, x: &mut [f32]) {
+        // SAFETY: as above.
+        unsafe { (self.swish)(x) }
+    }
+
+    /// Writes the positions of values not above the limit, as many as `hits` holds; answers how many there are.
+    pub(crate) fn below(&self, values: &[f32], limit: f32, hits: &mut [u16]) -> usize {
+        // SAFETY: as above.
+        unsafe { (self.below)(values, limit, hits) }
+    }
+
+    /// Half the squared distance.
+    pub(crate) fn distance(&self, a: &[f32; LATENT], b: &[f32; LATENT]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.distance)(a, b) }
+    }
+
+    /// Sum of squares over the whole sixteens of `x`.
+    pub(crate) fn square_sum(&self, x: &[f32]) -> f32 {
+        // SAFETY: as above.
+        unsafe { (self.square_sum)(x) }
+    }
+}
+
+impl fmt::Debug for Table {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "kernels {}", self.kernel)
     }
 }
 
@@ -122,25 +188,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_kernel_computes_what_the_definition_says() {
-        let (inputs, outputs) = (37, 96);
-        let value = |i: usize| ((i * 2_654_435_761) % 1000) as f32 / 500.0 - 1.0;
-        let rows: Vec<f32> = (0..inputs * outputs).map(value).collect();
-        let bias: Vec<f32> = (0..outputs).map(|i| value(i + 7)).collect();
-        let x: Vec<f32> = (0..2 * inputs).map(|i| value(i + 91)).collect();
-        let dense = Dense::new(&rows, bias.clone(), inputs);
-        let (mut fast, mut portable) = (vec![0.0; 2 * outputs], vec![0.0; 2 * outputs]);
-        dense.apply::<2>(&x, &mut fast);
-        apply_body::<2, false>(&dense, &x, &mut portable);
-        for row in 0..2 {
-            for o in 0..outputs {
-                let expected = bias[o]
-                    + (0..inputs)
-                        .map(|i| rows[o * inputs + i] * x[row * inputs + i])
-                        .sum::<f32>();
-                assert!((fast[row * outputs + o] - expected).abs() < 1e-4);
-                assert!((portable[row * outputs + o] - expected).abs() < 1e-4);
-            }
+    fn the_best_kernel_is_one_that_runs_here() {
+        assert!(Kernel::best().detected());
+        assert!(Kernel::Portable.table().is_some());
+        for kernel in Kernel::ALL {
+            assert_eq!(kernel.table().is_some(), kernel.detected());
         }
     }
 }

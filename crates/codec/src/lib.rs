@@ -18,6 +18,7 @@
 //! assert!(pcm.iter().all(|s| s.abs() < 1e-3));
 //! ```
 
+mod batch;
 mod decoder;
 mod encoder;
 pub mod file;
@@ -25,13 +26,17 @@ mod kernels;
 mod mdct;
 mod model;
 mod network;
+mod search;
 mod weights;
 
 use std::time::Duration;
 
-pub use decoder::{DecodeError, Decoder};
-pub use encoder::Encoder;
+pub use batch::Batch;
+pub use decoder::{DecodeError, DecodeJob, Decoder};
+pub use encoder::{EncodeJob, Encoder};
+pub use kernels::Kernel;
 pub use model::{Manifest, Model, ModelError, ModelId};
+pub use search::Beam;
 
 /// Samples per second.
 pub const SAMPLE_RATE: u32 = 16_000;

@@ -6,10 +6,12 @@ use std::sync::{Arc, OnceLock};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::kernels::Dense;
+use crate::kernels::book::Book;
+use crate::kernels::{Dense, Kernel, Table};
+use crate::mdct::Mdct;
 use crate::network::Block;
 use crate::weights::Weights;
-use crate::{ENTRIES, FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX, SAMPLE_RATE, mdct};
+use crate::{ENTRIES, FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX, SAMPLE_RATE};
 
 /// Layout of weights and codes that this build understands.
 const FORMAT: u32 = 1;
@@ -45,6 +47,9 @@ pub enum ModelError {
     /// A weight is NaN or infinite.
     #[error("model weight {0} is not finite")]
     NotFinite(String),
+    /// This processor does not have it.
+    #[error("this processor cannot run the {0} kernel")]
+    Kernel(Kernel),
 }
 
 /// Names a model on the wire: the first 16 bits of its weights' hash. Both ends agree on it or use Opus.
@@ -106,8 +111,8 @@ pub struct Manifest {
 pub struct Model {
     manifest: Manifest,
     id: ModelId,
-    pub(crate) analysis: Dense,
-    pub(crate) synthesis: Dense,
+    pub(crate) table: &'static Table,
+    pub(crate) mdct: Mdct,
     pub(crate) enc_in: Dense,
     pub(crate) enc_blocks: Vec<Block>,
     pub(crate) enc_out: Dense,
@@ -117,10 +122,10 @@ pub struct Model {
     pub(crate) dec_blocks: Vec<Block>,
     pub(crate) dec_out: Dense,
     pub(crate) dec_skip: Dense,
-    /// One per level: `x·entry − |entry|²/2`, largest for the nearest entry.
-    pub(crate) books: Vec<Dense>,
-    /// `[levels][ENTRIES][LATENT]`.
-    pub(crate) entries: Vec<f32>,
+    /// One per level.
+    pub(crate) books: Vec<Book>,
+    /// `[levels][ENTRIES]`.
+    entries: Vec<[f32; LATENT]>,
 }
 
 impl fmt::Debug for Model {
@@ -146,8 +151,14 @@ impl Model {
             .clone()
     }
 
-    /// Checks manifest, hash, shapes and values, in that order.
+    /// Checks manifest, hash, shapes and values, in that order; runs on the fastest kernel there is.
     pub fn load(weights: &[u8], manifest: &[u8]) -> Result<Arc<Self>, ModelError> {
+        Self::load_for(Kernel::best(), weights, manifest)
+    }
+
+    /// [`load`](Self::load) for a kernel of one's choice: tests and benchmarks compare them.
+    pub fn load_for(kernel: Kernel, weights: &[u8], manifest: &[u8]) -> Result<Arc<Self>, ModelError> {
+        let table = kernel.table().ok_or(ModelError::Kernel(kernel))?;
         let manifest: Manifest =
             serde_json::from_slice(manifest).map_err(|e| ModelError::Manifest(e.to_string()))?;
         if manifest.format != FORMAT {
@@ -170,23 +181,21 @@ impl Model {
         }
         let shape = manifest.shape.clone();
         check(&shape)?;
-        let weights = Weights::parse(weights)?;
-        let entries = weights.tensor("quantizer.books", &[LEVELS_MAX, ENTRIES, LATENT])?;
+        let weights = Weights::parse(weights, table)?;
+        let entries = weights
+            .tensor("quantizer.books", &[LEVELS_MAX, ENTRIES, LATENT])?
+            .as_chunks()
+            .0
+            .to_vec();
         let books = entries
-            .chunks_exact(ENTRIES * LATENT)
-            .map(|book| {
-                let bias = book
-                    .chunks_exact(LATENT)
-                    .map(|e| -0.5 * e.iter().map(|v| v * v).sum::<f32>())
-                    .collect();
-                Dense::new(book, bias, LATENT)
-            })
+            .chunks_exact(ENTRIES)
+            .map(|entries| Book::new(table, entries))
             .collect();
         let (enc, dec) = (shape.enc_width, shape.dec_width);
         Ok(Arc::new(Self {
             id: ModelId(u16::from_be_bytes([digest[0], digest[1]])),
-            analysis: mdct::analysis(),
-            synthesis: mdct::synthesis(),
+            table,
+            mdct: Mdct::new(table),
             enc_in: weights.dense("encoder.inp", 3 * HOP, enc)?,
             enc_blocks: blocks(&weights, "encoder", enc, shape.enc_blocks, &shape)?,
             enc_out: weights.dense("encoder.out", 2 * enc, LATENT)?,
@@ -212,8 +221,13 @@ impl Model {
         &self.manifest
     }
 
-    pub(crate) fn entry(&self, level: usize, code: u16) -> &[f32] {
-        &self.entries[(level * ENTRIES + usize::from(code)) * LATENT..][..LATENT]
+    /// The kernel it runs on.
+    pub fn kernel(&self) -> Kernel {
+        self.table.kernel
+    }
+
+    pub(crate) fn entry(&self, level: usize, code: u16) -> &[f32; LATENT] {
+        &self.entries[level * ENTRIES + usize::from(code)]
     }
 }
 

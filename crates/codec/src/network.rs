@@ -1,6 +1,6 @@
-//! The residual block of both trunks, streaming two steps (20 ms) at a time.
+//! The residual block of both trunks, streaming two steps (20 ms) at a time, for any number of streams at once.
 
-use crate::kernels::Dense;
+use crate::kernels::{Dense, Table};
 
 /// Steps (hops) per frame.
 pub(crate) const STEPS: usize = 2;
@@ -21,73 +21,93 @@ impl Block {
     }
 
     /// Past steps a stream has to keep.
-    pub(crate) fn reach(&self) -> usize {
+    fn reach(&self) -> usize {
         (self.kernel() - 1) * self.dilation
     }
 }
 
-/// What a stream remembers of one block: its last inputs, oldest first, and room for the next.
-pub(crate) struct BlockState {
-    history: Vec<f32>,
+/// What a stream remembers of one block: a ring of its last inputs.
+struct BlockState {
+    ring: Vec<f32>,
+    /// Row of the next step.
+    next: usize,
 }
 
-impl BlockState {
-    pub(crate) fn new(block: &Block) -> Self {
+/// What a stream remembers of a trunk.
+pub(crate) struct TrunkState {
+    blocks: Vec<BlockState>,
+}
+
+impl TrunkState {
+    pub(crate) fn new(blocks: &[Block]) -> Self {
+        let state = |block: &Block| BlockState {
+            ring: vec![0.0; (block.reach() + STEPS) * block.width],
+            next: 0,
+        };
         Self {
-            history: vec![0.0; (block.reach() + STEPS) * block.width],
+            blocks: blocks.iter().map(state).collect(),
         }
     }
 
     pub(crate) fn reset(&mut self) {
-        self.history.fill(0.0);
+        for block in &mut self.blocks {
+            block.ring.fill(0.0);
+            block.next = 0;
+        }
     }
+}
+
+/// Streams that go through a trunk together.
+pub(crate) trait Streams {
+    fn trunk(&mut self, stream: usize) -> &mut TrunkState;
 }
 
 /// Buffers that every block of a trunk shares.
 pub(crate) struct Scratch {
     branch: Vec<f32>,
     wide: Vec<f32>,
-    narrow: Vec<f32>,
 }
 
 impl Scratch {
-    pub(crate) fn new(blocks: &[Block]) -> Self {
+    /// For that many streams at a time.
+    pub(crate) fn new(blocks: &[Block], streams: usize) -> Self {
         let width = blocks.iter().map(|b| b.width).max().unwrap_or(0);
         let wide = blocks.iter().map(|b| b.up.outputs()).max().unwrap_or(0);
         Self {
-            branch: vec![0.0; STEPS * width],
-            wide: vec![0.0; STEPS * wide],
-            narrow: vec![0.0; STEPS * width],
+            branch: vec![0.0; streams * STEPS * width],
+            wide: vec![0.0; streams * STEPS * wide],
         }
     }
 }
 
-/// Runs one frame through the block: `x` is `[STEPS][width]`, in place.
-pub(crate) fn step(block: &Block, state: &mut BlockState, scratch: &mut Scratch, x: &mut [f32]) {
-    let width = block.width;
-    let reach = block.reach();
-    state.history[reach * width..].copy_from_slice(x);
-    let branch = &mut scratch.branch[..STEPS * width];
-    for (at, row) in branch.chunks_exact_mut(width).enumerate() {
-        row.fill(0.0);
-        for (k, weights) in block.depth.chunks_exact(width).enumerate() {
-            let past = &state.history[(at + k * block.dilation) * width..][..width];
-            for ((sum, &value), &weight) in row.iter_mut().zip(past).zip(weights) {
-                *sum += value * weight;
+/// Runs one frame of every stream through the trunk: `x` is `[streams][STEPS][width]`, in place.
+pub(crate) fn step(
+    table: &Table,
+    blocks: &[Block],
+    scratch: &mut Scratch,
+    streams: &mut impl Streams,
+    x: &mut [f32],
+) {
+    for (number, block) in blocks.iter().enumerate() {
+        let width = block.width;
+        let branch = &mut scratch.branch[..x.len()];
+        let frames = x.chunks_exact(STEPS * width);
+        for (stream, (x, branch)) in frames.zip(branch.chunks_exact_mut(STEPS * width)).enumerate() {
+            let state = &mut streams.trunk(stream).blocks[number];
+            let rows = state.ring.len() / width;
+            for (x, branch) in x.chunks_exact(width).zip(branch.chunks_exact_mut(width)) {
+                state.ring[state.next * width..][..width].copy_from_slice(x);
+                table.branch(&block.depth, &state.ring, state.next, block.dilation, branch);
+                state.next = (state.next + 1) % rows;
             }
         }
-        let power = row.iter().map(|v| v * v).sum::<f32>() / width as f32;
-        let scale = 1.0 / (power + 1e-2).sqrt();
-        row.iter_mut().for_each(|v| *v *= scale);
+        let rows = x.len() / width;
+        let wide = &mut scratch.wide[..rows * block.up.outputs()];
+        block.up.apply(rows, branch, wide);
+        table.swish(wide);
+        block.down.apply(rows, wide, branch);
+        for (value, add) in x.iter_mut().zip(branch.iter()) {
+            *value += add;
+        }
     }
-    let wide = &mut scratch.wide[..STEPS * block.up.outputs()];
-    block.up.apply::<STEPS>(branch, wide);
-    wide.iter_mut()
-        .for_each(|v| *v *= (*v + 3.0).clamp(0.0, 6.0) * (1.0 / 6.0));
-    let narrow = &mut scratch.narrow[..STEPS * width];
-    block.down.apply::<STEPS>(wide, narrow);
-    for (value, add) in x.iter_mut().zip(narrow.iter()) {
-        *value += add;
-    }
-    state.history.copy_within(STEPS * width.., 0);
 }

@@ -2,17 +2,18 @@
 
 use safetensors::{Dtype, SafeTensors};
 
-use crate::kernels::Dense;
+use crate::kernels::{Dense, Table, half_to_single};
 use crate::model::ModelError;
 
 pub(crate) struct Weights<'a> {
     tensors: SafeTensors<'a>,
+    table: &'static Table,
 }
 
 impl<'a> Weights<'a> {
-    pub(crate) fn parse(bytes: &'a [u8]) -> Result<Self, ModelError> {
+    pub(crate) fn parse(bytes: &'a [u8], table: &'static Table) -> Result<Self, ModelError> {
         let tensors = SafeTensors::deserialize(bytes).map_err(|e| ModelError::Unreadable(e.to_string()))?;
-        Ok(Self { tensors })
+        Ok(Self { tensors, table })
     }
 
     /// The values of a tensor of exactly this shape.
@@ -52,7 +53,7 @@ impl<'a> Weights<'a> {
     pub(crate) fn dense(&self, name: &str, inputs: usize, outputs: usize) -> Result<Dense, ModelError> {
         let rows = self.tensor(&format!("{name}.weight"), &[outputs, inputs])?;
         let bias = self.tensor(&format!("{name}.bias"), &[outputs])?;
-        Ok(Dense::new(&rows, bias, inputs))
+        Ok(Dense::new(self.table, &rows, bias, inputs))
     }
 
     /// A matrix without bias, stored `[inputs, outputs]`.
@@ -64,38 +65,6 @@ impl<'a> Weights<'a> {
                 rows[o * inputs + i] = columns[i * outputs + o];
             }
         }
-        Ok(Dense::new(&rows, vec![0.0; outputs], inputs))
-    }
-}
-
-/// IEEE 754 half to single precision.
-fn half_to_single(half: u16) -> f32 {
-    let sign = u32::from(half >> 15) << 31;
-    let exponent = u32::from(half >> 10) & 0x1f;
-    let fraction = u32::from(half) & 0x3ff;
-    match exponent {
-        0 => f32::from_bits(sign | 0x3f80_0000) * fraction as f32 * 2.0f32.powi(-24),
-        31 => f32::from_bits(sign | 0x7f80_0000 | (fraction << 13)),
-        _ => f32::from_bits(sign | ((exponent + 112) << 23) | (fraction << 13)),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::half_to_single;
-
-    #[test]
-    fn halves_convert_exactly() {
-        let pairs = [
-            (0x3c00, 1.0),
-            (0xc000, -2.0),
-            (0x0001, 5.960_464_5e-8),
-            (0x7bff, 65504.0),
-            (0x8000, -0.0),
-        ];
-        for (half, single) in pairs {
-            assert_eq!(half_to_single(half), single);
-        }
-        assert!(half_to_single(0x7e00).is_nan());
+        Ok(Dense::new(self.table, &rows, vec![0.0; outputs], inputs))
     }
 }
