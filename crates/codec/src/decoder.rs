@@ -115,7 +115,11 @@ impl Decoder {
         self.lost_in_a_row = 0;
         self.last.fill(0.0);
         for (level, &code) in codes.iter().enumerate() {
-            for (value, entry) in self.last.iter_mut().zip(self.model.entry(level, code)) {
+            for (value, entry) in self
+                .last
+                .iter_mut()
+                .zip(&self.model.entries(level)[usize::from(code)])
+            {
                 *value += entry;
             }
         }

@@ -114,6 +114,7 @@ impl fmt::Display for Kernel {
 ///
 /// Contract of every pointer in it: the processor has the features of `kernel`, which [`Kernel::table`] checked, and
 /// the slices have the shapes that the callers in this module assert.
+#[allow(clippy::type_complexity)] // each type is spelt once
 pub(crate) struct Table {
     pub(crate) kernel: Kernel,
     /// Whether `dense` reads f16 weights.
@@ -126,7 +127,8 @@ pub(crate) struct Table {
     branch: unsafe fn(&[f32], &[f32], usize, usize, &mut [f32]),
     swish: unsafe fn(&mut [f32]),
     below: unsafe fn(&[f32], f32, &mut [u16]) -> usize,
-    distance: unsafe fn(&[f32; LATENT], &[f32; LATENT]) -> f32,
+    count: unsafe fn(&[f32], f32) -> usize,
+    distances: unsafe fn(&[[f32; LATENT]], &[[f32; LATENT]], &[u16], &mut [f32]),
     square_sum: unsafe fn(&[f32]) -> f32,
 }
 
@@ -164,10 +166,22 @@ impl Table {
         unsafe { (self.below)(values, limit, hits) }
     }
 
-    /// Half the squared distance.
-    pub(crate) fn distance(&self, a: &[f32; LATENT], b: &[f32; LATENT]) -> f32 {
+    /// How many values are not above the limit.
+    pub(crate) fn count(&self, values: &[f32], limit: f32) -> usize {
         // SAFETY: as above.
-        unsafe { (self.distance)(a, b) }
+        unsafe { (self.count)(values, limit) }
+    }
+
+    /// Half the squared distance between residual and entry for each hit, which is `residual * ENTRIES + entry`.
+    pub(crate) fn distances(
+        &self,
+        residuals: &[[f32; LATENT]],
+        entries: &[[f32; LATENT]],
+        hits: &[u16],
+        out: &mut [f32],
+    ) {
+        // SAFETY: as above.
+        unsafe { (self.distances)(residuals, entries, hits, out) }
     }
 
     /// Sum of squares over the whole sixteens of `x`.

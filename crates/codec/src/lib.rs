@@ -3,6 +3,9 @@
 //! Owns the network and its bitstream (10-bit codes, 18 residual levels, 50 frames a second at 16 kHz). Must never
 //! know packets, threads or files: bytes of a model come in, frames go through. Compiles to wasm.
 //!
+//! One [`Encoder`] or [`Decoder`] is one stream; [`Batch`] takes the frames of many at once, which costs less of the
+//! processor. The inner loops are chosen for the processor when a model is loaded ([`Kernel`]).
+//!
 //! Causal MDCT-domain codec with a linear skip path (docs/speech-model.md). Every prefix of a frame's levels decodes:
 //! 3, 6, 12, 18 levels are 1.5, 3, 6, 9 kbps.
 //!
@@ -18,10 +21,14 @@
 //! assert!(pcm.iter().all(|s| s.abs() < 1e-3));
 //! ```
 
+#![deny(unsafe_code)]
+#![warn(clippy::undocumented_unsafe_blocks)]
+
 mod batch;
 mod decoder;
 mod encoder;
 pub mod file;
+#[allow(unsafe_code)]
 mod kernels;
 mod mdct;
 mod model;

@@ -226,8 +226,9 @@ impl Model {
         self.table.kernel
     }
 
-    pub(crate) fn entry(&self, level: usize, code: u16) -> &[f32; LATENT] {
-        &self.entries[level * ENTRIES + usize::from(code)]
+    /// Entries of a level.
+    pub(crate) fn entries(&self, level: usize) -> &[[f32; LATENT]] {
+        &self.entries[level * ENTRIES..][..ENTRIES]
     }
 }
 

@@ -4,6 +4,7 @@
 //! each is compared with all entries of the next level. That first look is in whole numbers (`kernels::book`); what it
 //! finds is compared exactly, along with as many entries more as its rounding may have misjudged.
 
+use crate::kernels::Table;
 use crate::kernels::book::{LANES, Row};
 use crate::model::Model;
 use crate::{ENTRIES, LATENT, LEVELS_MAX};
@@ -33,11 +34,14 @@ impl Default for Beam {
     }
 }
 
-/// Entries compared exactly per level, at most; two to three times the beam are usual.
-const HITS: usize = 128;
+/// Entries compared exactly per level, at most; twice the beam are usual, more at the first level of loud frames.
+const HITS: usize = 512;
 
-/// Standard deviations of rounding that the first look is given the benefit of.
-const DOUBT: f32 = 3.0;
+/// Deviations of rounding, worst over all entries, that the first look is given the benefit of.
+const DOUBT: f32 = 2.0;
+
+/// Steps towards the limit of the first look: to a thousandth of the spread.
+const HALVINGS: u32 = 10;
 
 /// The candidates of one stream.
 pub(crate) struct Candidates {
@@ -82,6 +86,7 @@ pub(crate) struct Search {
     costs: Vec<f32>,
     minima: Vec<[f32; LANES]>,
     hits: [u16; HITS],
+    exact: [f32; HITS],
 }
 
 impl Search {
@@ -91,6 +96,7 @@ impl Search {
             costs: vec![0.0; Beam::MAX * ENTRIES],
             minima: vec![[0.0; LANES]; Beam::MAX],
             hits: [0; HITS],
+            exact: [0.0; HITS],
         }
     }
 
@@ -106,53 +112,69 @@ impl Search {
         }
         let (costs, minima) = (&mut self.costs[..kept * ENTRIES], &mut self.minima[..kept]);
         book.costs(rows, costs, minima);
-        // As many minima as the beam are at or under this, so at least as many entries are.
-        let limit = smallest(minima, beam.0) + DOUBT * doubt;
-        let found = model.table.below(costs, limit, &mut self.hits).min(HITS);
-
-        let mut best = [(f32::INFINITY, 0u8, 0u16); Beam::MAX];
-        let best = &mut best[..beam.0];
-        for &hit in &self.hits[..found] {
-            let (from, code) = (usize::from(hit) / ENTRIES, hit % ENTRIES as u16);
-            let cost = model
-                .table
-                .distance(&candidates.residuals[from], model.entry(level, code));
-            insert(best, (cost, from as u8, code));
+        // As many minima as the beam are at or under this, so at least as many entries are. With few minima they would
+        // not say much: then all costs are looked at.
+        let values = if kept * LANES < 4 * beam.0 {
+            &*costs
+        } else {
+            minima.as_flattened()
+        };
+        let limit = limit(model.table, values, beam.0);
+        let mut found = model.table.below(costs, limit + DOUBT * doubt, &mut self.hits);
+        if found > HITS {
+            // Nearly all are as good as each other; then the doubt does not matter much either.
+            found = model.table.below(costs, limit, &mut self.hits).min(HITS);
         }
-        // Where the hits did not all fit, the first ones are as good as any; there are at least `beam`.
-        for (slot, &(cost, from, code)) in best.iter().enumerate() {
-            let residual = &candidates.residuals[usize::from(from)];
-            let entry = model.entry(level, code);
+        let (hits, exact) = (&self.hits[..found], &mut self.exact[..found]);
+        let entries = model.entries(level);
+        model.table.distances(&candidates.residuals, entries, hits, exact);
+        let mut best = [(f32::INFINITY, 0u16); Beam::MAX];
+        let best = &mut best[..beam.0];
+        for (&cost, &hit) in exact.iter().zip(hits) {
+            insert(best, (cost, hit));
+        }
+        for (slot, &(cost, hit)) in best.iter().enumerate() {
+            let (from, code) = (hit / ENTRIES as u16, hit % ENTRIES as u16);
+            let (residual, entry) = (
+                &candidates.residuals[usize::from(from)],
+                &entries[usize::from(code)],
+            );
             for ((next, value), entry) in candidates.next[slot].iter_mut().zip(residual).zip(entry) {
                 *next = value - entry;
             }
             candidates.costs[slot] = cost;
-            candidates.steps[level][slot] = (from, code);
+            candidates.steps[level][slot] = (from as u8, code);
         }
         std::mem::swap(&mut candidates.residuals, &mut candidates.next);
         candidates.kept = beam.0;
     }
 }
 
-/// The `n`th smallest of all minima.
-fn smallest(minima: &[[f32; LANES]], n: usize) -> f32 {
-    let mut best = [f32::INFINITY; Beam::MAX];
-    let best = &mut best[..n];
-    for &value in minima.as_flattened() {
-        if value < best[n - 1] {
-            let mut at = n - 1;
-            while at > 0 && value < best[at - 1] {
-                best[at] = best[at - 1];
-                at -= 1;
-            }
-            best[at] = value;
+/// A value that at least `n` of all values do not exceed, and not many more: found by halving, as counting is quick
+/// and a little too much does not matter.
+fn limit(table: &Table, values: &[f32], n: usize) -> f32 {
+    let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+    for &value in values {
+        low = if value < low { value } else { low };
+        high = if value > high { value } else { high };
+    }
+    for _ in 0..HALVINGS {
+        let middle = 0.5 * (low + high);
+        let under = table.count(values, middle);
+        if under < n {
+            low = middle;
+        } else {
+            high = middle;
+        }
+        if under == n {
+            break;
         }
     }
-    best[n - 1]
+    high
 }
 
 /// Puts a continuation in its place among the best, ascending, if it belongs there.
-fn insert(best: &mut [(f32, u8, u16)], new: (f32, u8, u16)) {
+fn insert(best: &mut [(f32, u16)], new: (f32, u16)) {
     let last = best.len() - 1;
     if new.0 < best[last].0 {
         let mut at = last;
@@ -161,5 +183,92 @@ fn insert(best: &mut [(f32, u8, u16)], new: (f32, u8, u16)) {
             at -= 1;
         }
         best[at] = new;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the search is an approximation of: every candidate against every entry, exactly.
+    fn exhaustive(model: &Model, latent: &[f32; LATENT], levels: usize, beam: usize) -> (f32, Vec<u16>) {
+        let mut kept = vec![(0.0f32, *latent, Vec::new())];
+        for level in 0..levels {
+            let mut all: Vec<(f32, usize, usize)> = Vec::new();
+            for (from, (_, residual, _)) in kept.iter().enumerate() {
+                for (code, entry) in model.entries(level).iter().enumerate() {
+                    let cost = residual
+                        .iter()
+                        .zip(entry)
+                        .map(|(r, e)| 0.5 * (r - e) * (r - e))
+                        .sum();
+                    all.push((cost, from, code));
+                }
+            }
+            all.sort_by(|a, b| a.0.total_cmp(&b.0));
+            kept = all[..beam]
+                .iter()
+                .map(|&(cost, from, code)| {
+                    let entry = &model.entries(level)[code];
+                    let residual = std::array::from_fn(|d| kept[from].1[d] - entry[d]);
+                    let codes = [&kept[from].2[..], &[code as u16]].concat();
+                    (cost, residual, codes)
+                })
+                .collect();
+        }
+        (kept[0].0, kept[0].2.clone())
+    }
+
+    #[test]
+    fn the_first_look_in_whole_numbers_leaves_no_more_error() {
+        let model = Model::builtin().expect("the built-in model loads");
+        let (mut candidates, mut search) = (Candidates::NEW, Search::new());
+        let mut state = 1u32;
+        let mut random = || {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            (state >> 8) as f32 / (1 << 24) as f32
+        };
+        let (mut equal, mut excess, frames) = (0, 0.0, 40);
+        for beam in [1, 4, 16] {
+            for _ in 0..frames {
+                // Something like speech: a few coarse entries, and noise of the size of the fine ones.
+                let mut latent: [f32; LATENT] = std::array::from_fn(|_| 0.2 * random() - 0.1);
+                for level in 0..9 {
+                    let entry = &model.entries(level)[(random() * ENTRIES as f32) as usize];
+                    latent.iter_mut().zip(entry).for_each(|(v, e)| *v += e);
+                }
+                let (cost, expected) = exhaustive(&model, &latent, 6, beam);
+                candidates.start(&latent);
+                for level in 0..6 {
+                    search.advance(&model, level, &mut candidates, Beam::new(beam));
+                }
+                let mut codes = [0; 6];
+                candidates.best(&mut codes);
+                equal += usize::from(codes[..] == expected[..]);
+                excess += candidates.costs[0] / cost - 1.0;
+            }
+        }
+        let frames = 3 * frames;
+        assert!(
+            equal * 100 >= 97 * frames,
+            "{equal} of {frames} frames have the same codes"
+        );
+        assert!(
+            excess / frames as f32 <= 1e-4,
+            "{excess} more error over {frames} frames"
+        );
+    }
+
+    #[test]
+    fn silence_codes_to_the_entry_that_is_nothing() {
+        let model = Model::builtin().expect("the built-in model loads");
+        let (mut candidates, mut search) = (Candidates::NEW, Search::new());
+        candidates.start(&[0.0; LATENT]);
+        for level in 0..LEVELS_MAX {
+            search.advance(&model, level, &mut candidates, Beam::default());
+        }
+        let mut codes = [1; LEVELS_MAX];
+        candidates.best(&mut codes);
+        assert_eq!((codes, candidates.costs[0]), ([0; LEVELS_MAX], 0.0));
     }
 }

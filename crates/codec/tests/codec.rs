@@ -1,7 +1,9 @@
 //! Behaviour of the codec with the built-in model.
 #![allow(clippy::unwrap_used)]
 
-use auralink_codec::{Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, ModelError};
+use auralink_codec::{
+    Batch, DecodeJob, Decoder, EncodeJob, Encoder, FRAME_SAMPLES, Kernel, LEVELS_MAX, Model, ModelError,
+};
 use serde::Deserialize;
 
 #[derive(Deserialize)]
@@ -250,4 +252,121 @@ fn damaged_models_are_refused_with_the_reason() {
     let narrow = serde_json::json!({"enc_width":128,"enc_blocks":4,"dec_width":192,"dec_blocks":6,"expand":3,"kernel":5});
     assert!(matches!(edited("shape", narrow), ModelError::Shape(_)));
     assert!(matches!(Model::load(WEIGHTS, b"{"), Err(ModelError::Manifest(_))));
+}
+
+#[test]
+fn every_kernel_makes_the_same_codes_and_sound() {
+    let golden = golden();
+    let oracle = decode(&golden.codes, 12);
+    for kernel in Kernel::ALL.into_iter().filter(|kernel| kernel.detected()) {
+        let model = Model::load_for(kernel, WEIGHTS, MANIFEST).unwrap();
+        assert_eq!(model.kernel(), kernel);
+        let (mut encoder, mut decoder) = (Encoder::new(model.clone()), Decoder::new(model));
+        let (mut equal, mut worst) = (0, 0.0f32);
+        let frames = golden
+            .pcm
+            .chunks_exact(FRAME_SAMPLES)
+            .zip(&golden.codes)
+            .zip(oracle.chunks_exact(FRAME_SAMPLES));
+        for ((sound, expected), oracle) in frames {
+            let (mut codes, mut pcm) = ([0; LEVELS_MAX], [0.0; FRAME_SAMPLES]);
+            encoder.encode(sound, &mut codes);
+            equal += codes.iter().zip(expected).filter(|(a, b)| a == b).count();
+            decoder.decode(&expected[..12], &mut pcm).unwrap();
+            worst = pcm
+                .iter()
+                .zip(oracle)
+                .fold(worst, |worst, (a, b)| worst.max((a - b).abs()));
+        }
+        let total = golden.codes.len() * LEVELS_MAX;
+        assert!(
+            equal * 1000 >= 995 * total,
+            "{kernel}: {equal} of {total} codes equal"
+        );
+        assert!(worst < 1e-4, "{kernel}: worst sample differs by {worst}");
+    }
+    let absent = Kernel::ALL.into_iter().find(|kernel| !kernel.detected()).unwrap();
+    assert_eq!(
+        Model::load_for(absent, WEIGHTS, MANIFEST).unwrap_err(),
+        ModelError::Kernel(absent)
+    );
+}
+
+#[test]
+fn a_stream_in_a_batch_is_the_same_to_the_bit_as_alone() {
+    let golden = golden();
+    let model = Model::builtin().unwrap();
+    let frames: Vec<&[f32]> = golden.pcm.chunks_exact(FRAME_SAMPLES).collect();
+    // More streams than one group, each elsewhere in the sound, with other levels, and some of them with losses.
+    let streams = 19;
+    let sound = |stream: usize, at: usize| frames[(stream * 3 + at) % frames.len()];
+    let levels = |stream: usize| 1 + stream % LEVELS_MAX;
+    let lost = |stream: usize, at: usize| stream % 3 == 1 && (3..5).contains(&at);
+    let mut batch = Batch::new(model.clone());
+    let fresh = || (Encoder::new(model.clone()), Decoder::new(model.clone()));
+    let (mut together, mut alone): (Vec<_>, Vec<_>) = (0..streams).map(|_| (fresh(), fresh())).unzip();
+    for at in 0..8 {
+        let mut codes: Vec<Vec<u16>> = (0..streams).map(|stream| vec![0; levels(stream)]).collect();
+        let mut pcm = vec![[0.0; FRAME_SAMPLES]; streams];
+        let mut jobs: Vec<EncodeJob<'_>> = together
+            .iter_mut()
+            .zip(&mut codes)
+            .enumerate()
+            .map(|(stream, ((encoder, _), codes))| EncodeJob {
+                encoder,
+                pcm: sound(stream, at),
+                codes,
+            })
+            .collect();
+        batch.encode(&mut jobs);
+        let mut jobs: Vec<DecodeJob<'_>> = together
+            .iter_mut()
+            .zip(&codes)
+            .zip(&mut pcm)
+            .enumerate()
+            .map(|(stream, (((_, decoder), codes), pcm))| DecodeJob {
+                decoder,
+                codes: (!lost(stream, at)).then_some(&codes[..]),
+                pcm,
+            })
+            .collect();
+        batch.decode(&mut jobs).unwrap();
+        for (stream, (encoder, decoder)) in alone.iter_mut().enumerate() {
+            let (mut own, mut heard) = (vec![0; levels(stream)], [0.0; FRAME_SAMPLES]);
+            encoder.encode(sound(stream, at), &mut own);
+            assert_eq!(own, codes[stream], "stream {stream}, frame {at}");
+            if lost(stream, at) {
+                decoder.conceal(&mut heard);
+            } else {
+                decoder.decode(&own, &mut heard).unwrap();
+            }
+            assert_eq!(heard, pcm[stream], "stream {stream}, frame {at}");
+        }
+    }
+}
+
+#[test]
+fn a_batch_names_the_job_whose_codes_make_no_sense_and_touches_none() {
+    let model = Model::builtin().unwrap();
+    let mut batch = Batch::new(model.clone());
+    let [mut a, mut b] = std::array::from_fn(|_| Decoder::new(model.clone()));
+    let (mut first, mut second) = ([9.0; FRAME_SAMPLES], [9.0; FRAME_SAMPLES]);
+    let mut jobs = [
+        DecodeJob {
+            decoder: &mut a,
+            codes: Some(&[1, 2, 3]),
+            pcm: &mut first,
+        },
+        DecodeJob {
+            decoder: &mut b,
+            codes: Some(&[1, 1024]),
+            pcm: &mut second,
+        },
+    ];
+    let (number, error) = batch.decode(&mut jobs).unwrap_err();
+    assert_eq!(
+        (number, error.to_string().as_str()),
+        (1, "code 1024 is not under 1024")
+    );
+    assert_eq!((first, second), ([9.0; FRAME_SAMPLES], [9.0; FRAME_SAMPLES]));
 }

@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::book::{Book, LANES, Rounded, Row};
 use super::dense::{Dense, PANEL, Packed};
 use super::{Kernel, Table};
-use crate::ENTRIES;
+use crate::{ENTRIES, LATENT};
 
 super::elementwise::compile_for!("avx2,fma,f16c");
 
@@ -19,12 +19,13 @@ pub(super) static TABLE: Table = Table {
     branch,
     swish,
     below,
-    distance,
+    count,
+    distances,
     square_sum,
 };
 
 /// Two-word pairs of a residual.
-const PAIRS: usize = crate::LATENT / 2;
+const PAIRS: usize = LATENT / 2;
 /// Half a panel of outputs: two vectors.
 const HALF_PANEL: usize = PANEL / 2;
 
@@ -163,6 +164,7 @@ fn scores<const R: usize>(
                 }
             }
         }
+        #[allow(clippy::needless_range_loop)] // a constant range unrolls, so that the dots stay in registers
         for part in 0..2 {
             let at = panel * 2 + part;
             let (half, scale) = (load(&halves[at]), load(&scales[at]));
@@ -196,6 +198,34 @@ fn below(values: &[f32], limit: f32, hits: &mut [u16]) -> usize {
         }
     }
     found
+}
+
+#[target_feature(enable = "avx2,fma,f16c,popcnt")]
+fn count(values: &[f32], limit: f32) -> usize {
+    let limits = _mm256_set1_ps(limit);
+    let under = |chunk| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_LE_OQ>(load(chunk), limits)).count_ones();
+    let (chunks, rest) = values.as_chunks::<8>();
+    chunks.iter().map(under).sum::<u32>() as usize + elementwise::count(rest, limit)
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn distances(residuals: &[[f32; LATENT]], entries: &[[f32; LATENT]], hits: &[u16], out: &mut [f32]) {
+    for (out, &hit) in out.iter_mut().zip(hits) {
+        let (a, b) = elementwise::pair(residuals, entries, hit);
+        let mut sums = [_mm256_setzero_ps(); 2];
+        for (a, b) in a.as_chunks::<16>().0.iter().zip(b.as_chunks::<16>().0) {
+            let halves = a.as_chunks::<8>().0.iter().zip(b.as_chunks::<8>().0);
+            for (sum, (a, b)) in sums.iter_mut().zip(halves) {
+                let difference = _mm256_sub_ps(load(a), load(b));
+                *sum = _mm256_fmadd_ps(difference, difference, *sum);
+            }
+        }
+        let eight = _mm256_add_ps(sums[0], sums[1]);
+        let four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps::<1>(eight));
+        let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+        let one = _mm_add_ss(two, _mm_shuffle_ps::<1>(two, two));
+        *out = 0.5 * _mm_cvtss_f32(one);
+    }
 }
 
 #[inline]

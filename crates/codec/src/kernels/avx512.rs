@@ -5,7 +5,7 @@ use std::arch::x86_64::*;
 use super::book::{Book, LANES, Rounded, Row};
 use super::dense::{Dense, PANEL, Packed};
 use super::{Kernel, Table};
-use crate::ENTRIES;
+use crate::{ENTRIES, LATENT};
 
 super::elementwise::compile_for!("avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni");
 
@@ -19,12 +19,13 @@ pub(super) static TABLE: Table = Table {
     branch,
     swish,
     below,
-    distance,
+    count,
+    distances,
     square_sum,
 };
 
 /// Four-byte groups of a residual.
-const GROUPS: usize = crate::LATENT / 4;
+const GROUPS: usize = LATENT / 4;
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
 fn dense(dense: &Dense, rows: usize, x: &[f32], y: &mut [f32]) {
@@ -173,6 +174,7 @@ fn scores<const R: usize, const P: usize>(
                 }
             }
         }
+        #[allow(clippy::needless_range_loop)] // a constant range unrolls, so that the dots stay in registers
         for p in 0..P {
             let panel = many * P + p;
             let (half, scale) = (load(&halves[panel]), load(&scales[panel]));
@@ -206,6 +208,27 @@ fn below(values: &[f32], limit: f32, hits: &mut [u16]) -> usize {
         }
     }
     found
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni,popcnt")]
+fn count(values: &[f32], limit: f32) -> usize {
+    let limit = _mm512_set1_ps(limit);
+    let under = |chunk| _mm512_cmp_ps_mask::<_CMP_LE_OQ>(load(chunk), limit).count_ones();
+    let (chunks, rest) = values.as_chunks::<LANES>();
+    chunks.iter().map(under).sum::<u32>() as usize + elementwise::count(rest, _mm512_cvtss_f32(limit))
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vl,avx512vnni")]
+fn distances(residuals: &[[f32; LATENT]], entries: &[[f32; LATENT]], hits: &[u16], out: &mut [f32]) {
+    for (out, &hit) in out.iter_mut().zip(hits) {
+        let (a, b) = elementwise::pair(residuals, entries, hit);
+        let mut sum = _mm512_setzero_ps();
+        for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+            let difference = _mm512_sub_ps(load(a), load(b));
+            sum = _mm512_fmadd_ps(difference, difference, sum);
+        }
+        *out = 0.5 * _mm512_reduce_add_ps(sum);
+    }
 }
 
 #[inline]

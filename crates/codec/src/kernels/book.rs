@@ -67,7 +67,7 @@ impl Row {
 
 /// Rounds to ±127 and answers the scale.
 fn round(x: &[f32; LATENT], words: &mut [i16; LATENT]) -> f32 {
-    // Adding and removing this rounds to a whole number without a library call.
+    // 1.5 * 2^23: after adding it the low bits are the rounded number, in two's complement.
     const MAGIC: f32 = 12_582_912.0;
     let mut lanes = [0.0f32; LANES];
     for chunk in x.as_chunks::<LANES>().0 {
@@ -78,7 +78,7 @@ fn round(x: &[f32; LATENT], words: &mut [i16; LATENT]) -> f32 {
     let most = lanes.iter().fold(0.0f32, |a, &b| a.max(b));
     let inverse = if most > 1e-20 { FULL / most } else { 0.0 };
     for (word, value) in words.iter_mut().zip(x) {
-        *word = ((value * inverse + MAGIC) - MAGIC) as i16;
+        *word = (value * inverse + MAGIC).to_bits() as i16;
     }
     most / FULL
 }

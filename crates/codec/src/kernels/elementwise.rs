@@ -4,7 +4,7 @@
 //! what is left between kernels is whether a product is rounded before it is added (`FUSED`).
 
 use crate::mdct::COMPAND_SCALE;
-use crate::{HOP, LATENT};
+use crate::{ENTRIES, HOP, LATENT};
 
 /// Keeps logarithms of silence finite; training uses the same.
 const LOG_FLOOR: f32 = 1e-7;
@@ -44,7 +44,7 @@ fn ln(x: f32) -> f32 {
     let exponent = (shifted as i32 >> 23) as f32;
     let m = f32::from_bits((shifted & 0x007f_ffff) + 0x3f35_04f3) - 1.0;
     let square = m * m;
-    let mut p = 7.037_683_6e-2f32;
+    let mut p = 0.070_376_84_f32;
     for c in [
         -1.151_461e-1f32,
         1.167_699_9e-1,
@@ -53,7 +53,7 @@ fn ln(x: f32) -> f32 {
         -1.666_805_7e-1,
         2.000_071_5e-1,
         -2.499_999_4e-1,
-        3.333_333_1e-1,
+        3.333_333e-1,
     ] {
         p = p * m + c;
     }
@@ -110,15 +110,37 @@ pub(super) fn below(values: &[f32], limit: f32, hits: &mut [u16]) -> usize {
 }
 
 #[inline(always)]
-pub(super) fn distance<const FUSED: bool>(a: &[f32; LATENT], b: &[f32; LATENT]) -> f32 {
-    let mut lanes = [0.0f32; LANES];
-    for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
-        for ((sum, a), b) in lanes.iter_mut().zip(a).zip(b) {
-            let d = a - b;
-            *sum = fused::<FUSED>(d, d, *sum);
+pub(super) fn count(values: &[f32], limit: f32) -> usize {
+    values.iter().filter(|&&value| value <= limit).count()
+}
+
+/// Both sides of a hit.
+#[inline(always)]
+pub(super) fn pair<'a>(
+    residuals: &'a [[f32; LATENT]],
+    entries: &'a [[f32; LATENT]],
+    hit: u16,
+) -> (&'a [f32; LATENT], &'a [f32; LATENT]) {
+    let hit = usize::from(hit);
+    (&residuals[hit / ENTRIES], &entries[hit % ENTRIES])
+}
+
+pub(super) fn distances(
+    residuals: &[[f32; LATENT]],
+    entries: &[[f32; LATENT]],
+    hits: &[u16],
+    out: &mut [f32],
+) {
+    for (out, &hit) in out.iter_mut().zip(hits) {
+        let (a, b) = pair(residuals, entries, hit);
+        let mut lanes = [0.0f32; LANES];
+        for (a, b) in a.as_chunks::<LANES>().0.iter().zip(b.as_chunks::<LANES>().0) {
+            for ((sum, a), b) in lanes.iter_mut().zip(a).zip(b) {
+                *sum += (a - b) * (a - b);
+            }
         }
+        *out = 0.5 * total(lanes);
     }
-    0.5 * total(lanes)
 }
 
 #[inline(always)]
@@ -168,11 +190,6 @@ macro_rules! compile_for {
         #[target_feature(enable = $features)]
         fn swish(x: &mut [f32]) {
             elementwise::swish(x);
-        }
-
-        #[target_feature(enable = $features)]
-        fn distance(a: &[f32; crate::LATENT], b: &[f32; crate::LATENT]) -> f32 {
-            elementwise::distance::<true>(a, b)
         }
 
         #[target_feature(enable = $features)]
@@ -255,13 +272,14 @@ mod tests {
                 x
             };
             assert!(near(&run(table), &run(oracle)), "swish, {kernel}");
-            let (a, b) = (noise(LATENT, 5), noise(LATENT, 6));
-            let (a, b): (&[f32; LATENT], &[f32; LATENT]) =
-                (a[..].try_into().unwrap(), b[..].try_into().unwrap());
-            assert!(
-                near(&[table.distance(a, b)], &[oracle.distance(a, b)]),
-                "distance, {kernel}"
-            );
+            let vectors: Vec<[f32; LATENT]> = noise(40 * LATENT, 5).as_chunks().0.to_vec();
+            let hits: Vec<u16> = (0..37).map(|n| (n % 3) * ENTRIES as u16 + n % 40).collect();
+            let run = |t: &Table| {
+                let mut out = vec![0.0; hits.len()];
+                t.distances(&vectors[37..], &vectors, &hits, &mut out);
+                out
+            };
+            assert!(near(&run(table), &run(oracle)), "distances, {kernel}");
             assert!(
                 near(&[table.square_sum(&both)], &[oracle.square_sum(&both)]),
                 "square sum, {kernel}"
@@ -276,6 +294,7 @@ mod tests {
                 assert_eq!(run(table), run(oracle), "below, {kernel}");
                 let plain = values.iter().filter(|&&v| v <= limit).count();
                 assert_eq!(run(oracle).0, plain);
+                assert_eq!(table.count(&values, limit), plain);
             }
         }
     }

@@ -15,7 +15,8 @@ pub(super) static TABLE: Table = Table {
     branch: elementwise::branch::<false>,
     swish: elementwise::swish,
     below: elementwise::below,
-    distance: elementwise::distance::<false>,
+    count: elementwise::count,
+    distances: elementwise::distances,
     square_sum: elementwise::square_sum::<false>,
 };
 
