@@ -1,8 +1,10 @@
 //! AuraLink: one binary, roles are subcommands.
 #![forbid(unsafe_code)]
 
+mod books;
 mod codec;
 mod config;
+mod http;
 mod join;
 mod serve;
 mod token;

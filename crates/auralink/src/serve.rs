@@ -10,7 +10,7 @@ use auralink_aicore::{CoreFaults, LocalCore};
 use auralink_codec::Model;
 use auralink_control::ControlState;
 use auralink_engine::PolicyBook;
-use auralink_media::{Ai, MediaConfig, MediaServer, ROWS, Stats};
+use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
 use auralink_store::{MetricWriter, Store};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
@@ -21,9 +21,11 @@ use clap::Args;
 use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
+use crate::books;
 use crate::config::ServeConfig;
+use crate::http::{self, Limits};
 
 /// Time clients get to hear the goodbye and HTTP answers get to finish.
 const GRACE: Duration = Duration::from_secs(3);
@@ -107,23 +109,22 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let wake = woken.clone();
     let core = LocalCore::start(workers(&config), Arc::new(move || wake.notify_one()));
     let faults = core.faults();
-    let (rows, mut arriving) = mpsc::channel(ROWS);
+    let (rows, row_receiver) = mpsc::channel(ROWS);
+    let (events, event_receiver) = mpsc::channel(EVENTS);
     let ai = Ai {
         processor: Box::new(core),
         woken,
         book: book.clone(),
         rows,
+        events,
     };
     let media = Arc::new(MediaServer::start_with(media_config, ai).await.context("media")?);
-    let writer = Arc::new(writer);
-    let storing = tokio::spawn({
-        let writer = writer.clone();
-        async move {
-            while let Some(row) = arriving.recv().await {
-                writer.push(row);
-            }
-        }
-    });
+    let mut books = tokio::spawn(books::keep(
+        store.clone(),
+        writer.clone(),
+        row_receiver,
+        event_receiver,
+    ));
 
     let control = ControlState {
         store: store.clone(),
@@ -154,53 +155,37 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         println!("  dev       key devkey, secret secret; not for production");
     }
 
-    let serving = axum::serve(listener, routes).with_graceful_shutdown({
-        let mut terminate = signal(SignalKind::terminate())?;
-        async move {
-            tokio::select! {
-                _ = terminate.recv() => {}
-                _ = tokio::signal::ctrl_c() => {}
-            }
-        }
-    });
+    let mut terminate = signal(SignalKind::terminate())?;
+    let (stop, stopping) = oneshot::channel();
+    let serving = http::serve(
+        listener,
+        routes,
+        Limits::default(),
+        async {
+            // Sent, or dropped with the server itself: it ends either way.
+            let _ = stopping.await;
+        },
+        GRACE,
+    );
     let goodbye = async {
-        let mut terminate = signal(SignalKind::terminate())?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = tokio::signal::ctrl_c() => {}
         }
         tracing::info!("shutting down: saying goodbye to clients");
         media.shutdown(GRACE).await;
-        anyhow::Ok(())
+        let _ = stop.send(());
     };
-    let (served, said) = tokio::join!(
-        async {
-            // Connections that do not end in time are cut: the process is leaving.
-            tokio::select! {
-                served = serving.into_future() => served,
-                () = after_signal(GRACE) => Ok(()),
-            }
-        },
-        goodbye
-    );
-    storing.abort();
+    tokio::join!(serving, goodbye);
+    // Calls have ended and said so; the books close when media lets go of them.
+    drop(media);
+    if tokio::time::timeout(GRACE, &mut books).await.is_err() {
+        tracing::warn!("the last rows and events were not stored in time");
+        books.abort();
+    }
     writer.flush().await;
     store.close().await;
-    served.context("http")?;
-    said
-}
-
-/// Ends `grace` after SIGTERM or SIGINT.
-async fn after_signal(grace: Duration) {
-    // Without a signal handler there is nothing to wait for, ever.
-    let Ok(mut terminate) = signal(SignalKind::terminate()) else {
-        return std::future::pending().await;
-    };
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    tokio::time::sleep(grace).await;
+    Ok(())
 }
 
 /// Worker threads of the AI core: one core is left to media.

@@ -1,17 +1,20 @@
-//! What the media task needs of AIC: the core behind its trait, the book of policies, and where rows go.
+//! What the media task needs of AIC: the core behind its trait, the book of policies, and where rows and events go.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use auralink_engine::{Outcome, PolicyBook, Processor, Refused, StreamId};
-use auralink_types::{MetricRow, Rung, TrackId};
+use auralink_types::{Event, MetricRow, Rung, TrackId};
 use tokio::sync::{Notify, mpsc};
 
 use crate::participant::Pid;
 
 /// Rows that may wait for the store; beyond it they are dropped and counted.
 pub const ROWS: usize = 4096;
+
+/// Events that may wait for whoever keeps books; beyond it they are dropped and counted.
+pub const EVENTS: usize = 4096;
 
 /// AIC as the media task sees it.
 pub struct Ai {
@@ -23,17 +26,21 @@ pub struct Ai {
     pub book: Arc<PolicyBook>,
     /// Where metric rows go.
     pub rows: mpsc::Sender<MetricRow>,
+    /// Where goes what happens in calls.
+    pub events: mpsc::Sender<Event>,
 }
 
 impl Ai {
     /// No AI at all: every policy is the default and every stream is refused.
     pub fn none() -> Self {
         let (rows, _) = mpsc::channel(1);
+        let (events, _) = mpsc::channel(1);
         Self {
             processor: Box::new(NoCore),
             woken: Arc::new(Notify::new()),
             book: Arc::new(PolicyBook::new()),
             rows,
+            events,
         }
     }
 }

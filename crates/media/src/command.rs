@@ -26,11 +26,22 @@ pub struct Admission {
     pub grants: Grants,
 }
 
+/// How many transports a client has; the path on which it joins says so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topology {
+    /// One for both directions (signalling v1).
+    One,
+    /// One for each direction (signalling v0).
+    Two,
+}
+
 /// A join in full.
 #[derive(Debug)]
 pub struct Join {
     /// Who.
     pub admission: Admission,
+    /// How many transports it has.
+    pub topology: Topology,
     /// What the client said.
     pub request: proto::JoinRequest,
     /// Its socket.

@@ -18,6 +18,14 @@ pub enum Channel {
 }
 
 impl Channel {
+    /// Its label.
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Reliable => "_reliable",
+            Self::Lossy => "_lossy",
+        }
+    }
+
     /// The channel with that label.
     pub fn from_label(label: &str) -> Option<Self> {
         match label {

@@ -34,9 +34,10 @@ mod session;
 mod signal;
 pub mod tap;
 mod track;
+mod transport;
 mod video;
 
-pub use ai::{Ai, ROWS};
+pub use ai::{Ai, EVENTS, ROWS};
 pub use config::MediaConfig;
 pub use metrics::{Counters, Stats};
 pub use server::{MediaServer, StartError};

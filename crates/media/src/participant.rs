@@ -1,20 +1,17 @@
-//! One participant: who he is, what he may do, his signalling socket and his peer connection.
+//! One participant: who he is, what he may do, his signalling socket and his transports.
 
 use std::collections::{BTreeMap, HashMap, VecDeque};
-use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use auralink_types::{MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, TrackId, UserKey};
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use str0m::channel::ChannelId;
 use str0m::media::Mid;
 use tokio::sync::mpsc;
 
-use crate::data::Channel;
 use crate::line::Line;
-use crate::session::Session;
 use crate::track::Track;
+use crate::transport::{Role, Transport};
 
 /// Handle of a participant inside the server; never reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -113,16 +110,10 @@ pub struct Participant {
     pub socket: Option<Socket>,
     /// When he is given up unless something happens.
     pub deadline: Option<Instant>,
-    /// The peer connection.
-    pub session: Session,
-    /// Its ICE name, as registered.
-    pub ufrag: String,
-    /// Its addresses, as registered.
-    pub addresses: Vec<SocketAddr>,
-    /// Timer as registered.
-    pub timer: Option<Instant>,
-    /// Media lines of the last offer.
-    pub lines: Vec<Line>,
+    /// Where what he publishes arrives; with one transport for all, also where what he hears leaves.
+    pub publisher: Transport,
+    /// Where what he hears leaves, for a client with two.
+    pub subscriber: Option<Transport>,
     /// Lines whose track isn't announced yet: the offer may come before the request.
     pub unmatched: HashMap<String, String>,
     /// Tracks he publishes.
@@ -131,14 +122,10 @@ pub struct Participant {
     pub subscriptions: BTreeMap<TrackId, Subscription>,
     /// Whether new tracks are subscribed to by themselves.
     pub auto_subscribe: bool,
-    /// Data channels by kind.
-    pub channels: HashMap<Channel, ChannelId>,
     /// Reliable data that waits.
     pub backlog: Backlog,
-    /// When the client was last asked to offer.
-    pub asked_to_offer: Option<Instant>,
-    /// Whether the last answer no longer says what should be.
-    pub stale: bool,
+    /// Round trip to him, as last reported on anything.
+    pub rtt: Option<Duration>,
 }
 
 impl Participant {
@@ -211,8 +198,44 @@ impl Participant {
         self.tracks.iter_mut().find(|track| track.mid == Some(mid))
     }
 
-    /// The line with that mid.
-    pub fn line_mut(&mut self, mid: Mid) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|line| line.mid == mid)
+    /// Which transport sends to him.
+    pub const fn sending_role(&self) -> Role {
+        if self.subscriber.is_some() {
+            Role::Subscriber
+        } else {
+            Role::Publisher
+        }
+    }
+
+    /// The transport that sends to him.
+    pub fn sending(&self) -> &Transport {
+        self.subscriber.as_ref().unwrap_or(&self.publisher)
+    }
+
+    /// The transport that sends to him.
+    pub fn sending_mut(&mut self) -> &mut Transport {
+        self.subscriber.as_mut().unwrap_or(&mut self.publisher)
+    }
+
+    /// The transport of that role, if he has it.
+    pub fn transport_mut(&mut self, role: Role) -> Option<&mut Transport> {
+        match role {
+            Role::Publisher => Some(&mut self.publisher),
+            Role::Subscriber => self.subscriber.as_mut(),
+        }
+    }
+
+    /// His transports by role.
+    pub fn transports(&self) -> impl Iterator<Item = (Role, &Transport)> {
+        let subscriber = self
+            .subscriber
+            .iter()
+            .map(|transport| (Role::Subscriber, transport));
+        std::iter::once((Role::Publisher, &self.publisher)).chain(subscriber)
+    }
+
+    /// The line with that mid on which he is sent something.
+    pub fn sending_line_mut(&mut self, mid: Mid) -> Option<&mut Line> {
+        self.sending_mut().line_mut(mid)
     }
 }

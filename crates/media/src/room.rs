@@ -18,8 +18,8 @@ pub struct Room {
     pub created_at_ms: i64,
     /// Who is in it, in the order of joining.
     pub participants: Vec<Pid>,
-    /// When it goes unless somebody joins.
-    pub empty_until: Option<Instant>,
+    /// When the last one left; it goes after a while unless somebody joins.
+    pub empty_since: Option<Instant>,
 }
 
 impl Room {

@@ -3,43 +3,15 @@
 
 mod peer;
 
-use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_aicore::LocalCore;
-use auralink_engine::PolicyBook;
-use auralink_media::{Ai, ROWS};
-use auralink_types::{AicConfig, ConfigChange, MetricRow, Policy, UserKey};
-use peer::{Peer, Server, serve_with, until};
+use auralink_types::UserKey;
+use peer::aic::{SILENCE, policy, serve_aic};
+use peer::{Peer, until};
 use str0m::media::MediaKind;
-use tokio::sync::{Notify, mpsc};
-
-fn policy(opt_out: bool) -> Policy {
-    let change = ConfigChange {
-        enabled: Some(true),
-        opt_out: Some(opt_out),
-        ..Default::default()
-    };
-    AicConfig::default().apply(&change).unwrap().policy()
-}
 
 /// The promise is a second; the rest is for a busy machine.
 const PATIENCE: Duration = Duration::from_secs(5);
-
-async fn serve_ai() -> (Server, Arc<PolicyBook>, mpsc::Receiver<MetricRow>) {
-    let woken = Arc::new(Notify::new());
-    let bell = woken.clone();
-    let processor = Box::new(LocalCore::start(1, Arc::new(move || bell.notify_one())));
-    let book = Arc::new(PolicyBook::new());
-    let (rows, received) = mpsc::channel(ROWS);
-    let ai = Ai {
-        processor,
-        woken,
-        book: book.clone(),
-        rows,
-    };
-    (serve_with(ai).await, book, received)
-}
 
 /// The part of the last answer about the line of that track.
 fn line_of(peer: &Peer, cid: &str) -> String {
@@ -63,10 +35,9 @@ fn is_steered(line: &str) -> bool {
 
 #[tokio::test]
 async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second_of_his_veto() {
-    let (server, book, mut rows) = serve_ai().await;
-    let anna_is = UserKey::new("devkey", "anna");
-    let mut anna = Peer::join(&server, "anna").await;
-    let mut bert = Peer::join(&server, "bert").await;
+    let mut aic = serve_aic().await;
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
         p.iter().all(|p| p.connected)
     })
@@ -80,11 +51,10 @@ async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second
 
     let mut timestamp = 0;
     for (opt_out, steered) in [(false, true), (true, false)] {
-        book.set(anna_is.clone(), policy(opt_out)).unwrap();
+        aic.set("anna", policy(opt_out));
         let from = Instant::now();
         while is_steered(&line_of(&anna, "mic")) != steered {
-            // A payload that libopus wrote for a silent frame: valid Opus for whoever decodes it.
-            anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+            anna.send("mic", timestamp, SILENCE, false).await;
             timestamp += 960;
             anna.step().await;
             bert.step().await;
@@ -93,19 +63,19 @@ async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second
         println!("opt-out {opt_out} obeyed after {:?}", from.elapsed());
     }
     let mut seen = Vec::new();
-    while let Ok(row) = rows.try_recv() {
+    while let Ok(row) = aic.rows.try_recv() {
         seen.push(row);
     }
-    assert!(seen.iter().all(|row| row.owner == anna_is));
+    assert!(seen.iter().all(|row| row.owner == UserKey::new("devkey", "anna")));
 }
 
 #[tokio::test]
 async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
-    let (server, book, _rows) = serve_ai().await;
-    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
-    book.set(UserKey::new("devkey", "bert"), policy(true)).unwrap();
-    let mut anna = Peer::join(&server, "anna").await;
-    let mut bert = Peer::join(&server, "bert").await;
+    let aic = serve_aic().await;
+    aic.set("anna", policy(false));
+    aic.set("bert", policy(true));
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
         p.iter().all(|p| p.connected)
     })
@@ -117,7 +87,7 @@ async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
     .await;
     let mut timestamp = 0;
     while bert.heard.is_empty() {
-        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        anna.send("mic", timestamp, SILENCE, false).await;
         timestamp += 960;
         anna.step().await;
         bert.step().await;
@@ -152,10 +122,10 @@ async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
 
 #[tokio::test]
 async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
-    let (server, book, _rows) = serve_ai().await;
-    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
-    let mut anna = Peer::join(&server, "anna").await;
-    let mut bert = Peer::join(&server, "bert").await;
+    let aic = serve_aic().await;
+    aic.set("anna", policy(false));
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
         p.iter().all(|p| p.connected)
     })
@@ -171,13 +141,13 @@ async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
     );
     let mut timestamp = 0;
     while bert.heard.is_empty() {
-        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        anna.send("mic", timestamp, SILENCE, false).await;
         timestamp += 960;
         anna.step().await;
         bert.step().await;
         assert!(timestamp < 960 * 500, "nothing arrives");
     }
-    book.set(UserKey::new("devkey", "bert"), policy(true)).unwrap();
+    aic.set("bert", policy(true));
     // The veto comes in a pause of the speech: no packet is there to bring it to the tap.
     let pause = Instant::now();
     while pause.elapsed() < Duration::from_millis(400) {
@@ -186,7 +156,7 @@ async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
     }
     let from = Instant::now();
     while line_of(&anna, "mic").contains("a=ptime:") {
-        anna.send("mic", timestamp, &[0xf8, 0xff, 0xfe], false).await;
+        anna.send("mic", timestamp, SILENCE, false).await;
         timestamp += 960;
         anna.step().await;
         bert.step().await;
@@ -196,10 +166,10 @@ async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
 
 #[tokio::test]
 async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
-    let (server, book, mut rows) = serve_ai().await;
-    book.set(UserKey::new("devkey", "anna"), policy(false)).unwrap();
-    let mut anna = Peer::join(&server, "anna").await;
-    let mut bert = Peer::join(&server, "bert").await;
+    let mut aic = serve_aic().await;
+    aic.set("anna", policy(false));
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
         p.iter().all(|p| p.connected)
     })
@@ -223,7 +193,7 @@ async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
     assert!(!bert.heard.is_empty());
     assert!(bert.heard.iter().all(|heard| heard.payload == b"\xf8 ciphertext"));
     assert!(
-        rows.try_recv().is_err(),
+        aic.rows.try_recv().is_err(),
         "a track that AIC doesn't touch saves nothing"
     );
 }

@@ -57,7 +57,7 @@ async fn every_bad_token_is_refused_before_the_upgrade_with_a_text_that_pages_ma
         (400, token(&server, |claims| claims.identity = "x".repeat(300))),
     ];
     for (expected, token) in cases {
-        for path in ["/rtc/v1", "/rtc/v1/validate"] {
+        for path in ["/rtc/v1", "/rtc/v1/validate", "/rtc", "/rtc/validate"] {
             let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
             let (status, head, body) = get(&server, &format!("{path}?access_token={token}"), upgrade).await;
             assert_eq!(status, expected, "{path} with {token}: {body}");
@@ -71,11 +71,13 @@ async fn every_bad_token_is_refused_before_the_upgrade_with_a_text_that_pages_ma
 async fn a_good_token_is_valid_in_the_query_and_as_a_bearer() {
     let server = serve().await;
     let good = token(&server, |_| {});
-    let (status, head, body) = get(&server, &format!("/rtc/v1/validate?access_token={good}"), "").await;
-    assert_eq!((status, body.as_str()), (200, "success"));
-    assert!(head.contains("access-control-allow-origin: *"));
     let bearer = format!("Authorization: Bearer {good}\r\n");
-    assert_eq!(get(&server, "/rtc/v1/validate", &bearer).await.0, 200);
+    for path in ["/rtc/v1/validate", "/rtc/validate"] {
+        let (status, head, body) = get(&server, &format!("{path}?access_token={good}"), "").await;
+        assert_eq!((status, body.as_str()), (200, "success"));
+        assert!(head.contains("access-control-allow-origin: *"));
+        assert_eq!(get(&server, path, &bearer).await.0, 200);
+    }
 }
 
 #[tokio::test]
@@ -94,17 +96,6 @@ async fn a_good_token_without_an_upgrade_or_with_a_broken_request_is_a_bad_reque
     .await;
     assert_eq!(status, 400);
     assert!(body.contains("join_request"), "{body}");
-}
-
-#[tokio::test]
-async fn the_old_protocol_is_refused_clearly() {
-    let server = serve().await;
-    for path in ["/rtc", "/rtc/validate"] {
-        let (status, head, body) = get(&server, path, "").await;
-        assert_eq!(status, 404);
-        assert!(head.contains("access-control-allow-origin: *"));
-        assert!(body.contains("not supported yet"), "{body}");
-    }
 }
 
 #[tokio::test]

@@ -9,6 +9,12 @@ import { token } from './token.mjs';
 /** How long anything may take before a test gives up: generous, because the machine may be busy with other things. */
 const PATIENCE_MS = Number(process.env.AURALINK_PATIENCE_MS ?? 20_000);
 
+/** How many peer connections a client has, by the option of livekit-client that says so. */
+export const SHAPES = {
+  'one peer connection each': { singlePeerConnection: true },
+  'two peer connections each': { singlePeerConnection: false },
+};
+
 /** Asks until `done(answer)` holds; resolves to the answer and how long it took. */
 export async function until(what, ask, done = Boolean) {
   const from = Date.now();

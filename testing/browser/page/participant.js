@@ -125,6 +125,7 @@ globalThis.aura = {
   participants: (name) => [...of(name).room.remoteParticipants.keys()],
   events: (name) => of(name)?.events ?? [],
   leave: (name) => of(name).room.disconnect(),
+  simulate: (name, scenario) => of(name).room.simulateScenario(scenario),
 
   /** One part of the SDK's own connection check. */
   async check(url, token, part) {

@@ -8,11 +8,8 @@ let stage;
 before(async () => { stage = await openStage(); });
 after(() => stage?.close());
 
-// This one always joins through the older signalling path, /rtc, which needs two peer connections per client.
-const NOT_YET = { checkWebsocket: 'needs signalling v0, which the server answers with 404 so far' };
-
 for (const part of ['checkWebsocket', 'checkWebRTC', 'checkPublishAudio', 'checkPublishVideo']) {
-  test(`the SDK’s own ${part} succeeds`, { todo: NOT_YET[part] ?? false }, async (t) => {
+  test(`the SDK’s own ${part} succeeds`, async (t) => {
     const tab = await stage.newPage();
     const pass = token(stage.room(), 'checker');
     const info = await tab.evaluate(

@@ -2,15 +2,14 @@
 
 use std::time::{Duration, Instant};
 
-use auralink_types::{SessionId, TrackId};
+use auralink_types::{SessionId, TrackId, UserKey};
 use str0m::format::PayloadParams;
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
 use super::Core;
 use super::route::{red_primary, wants};
-use super::rows::tell;
-use crate::participant::Pid;
+use crate::participant::{Pid, RoomKey};
 use crate::tap::{
     AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapOutput, TapSnapshot,
 };
@@ -18,8 +17,6 @@ use crate::track::{LegTo, Track};
 
 /// How often a track's row is written.
 const ROW_EVERY: Duration = Duration::from_secs(1);
-/// Clock of Opus in RTP.
-const CLOCK: u64 = 48_000;
 
 /// The tap of an audio track with what surrounds it.
 pub(crate) struct Tapped {
@@ -31,7 +28,8 @@ pub(crate) struct Tapped {
     /// Loudness that the publisher's last packet told, for as long as AIC doesn't save its bytes.
     level: (Option<i8>, Option<bool>),
     timer: Option<Instant>,
-    pub(super) session: SessionId,
+    /// The session in progress; absent while AIC is off.
+    pub(super) session: Option<SessionId>,
     /// The snapshot of the last row.
     pub(super) last: TapSnapshot,
     pub(super) last_at: Instant,
@@ -110,30 +108,6 @@ impl Core {
         }
     }
 
-    /// How a subscriber's network treats a leg.
-    pub(super) fn tap_network(
-        &mut self,
-        now: Instant,
-        pid: Pid,
-        mid: Mid,
-        loss: f32,
-        rtt: Duration,
-        jitter: u32,
-    ) {
-        let found = self.people.get(&pid).and_then(|subscriber| {
-            let (id, s) = subscriber
-                .subscriptions
-                .iter()
-                .find(|(_, s)| s.mid == Some(mid) && !s.video)?;
-            Some((s.publisher, id.clone()))
-        });
-        let Some((publisher, id)) = found else { return };
-        let jitter = Duration::from_micros(u64::from(jitter) * 1_000_000 / CLOCK);
-        self.with_tap(now, publisher, &id, |_, tapped| {
-            tapped.tap.set_leg_network(now, LegId(pid.0), loss, rtt, jitter);
-        });
-    }
-
     /// Looks at policies and rows; ten times a second.
     pub(super) fn tap_tick(&mut self, now: Instant) {
         let version = self.ai.ai.book.version();
@@ -172,8 +146,9 @@ impl Core {
     }
 
     /// A track is gone: its stream at the core goes as well.
-    pub(super) fn close_tap(&mut self, track: &mut Track) {
+    pub(super) fn close_tap(&mut self, now: Instant, room: &RoomKey, owner: &UserKey, track: &mut Track) {
         if let Some(mut tapped) = track.tapped.take() {
+            self.end_session(now, room, owner, &track.id, &mut tapped);
             if let Some(stream) = tapped.tap.stream() {
                 self.ai.streams.remove(&stream);
             }
@@ -195,7 +170,13 @@ impl Core {
     }
 
     /// Takes a track's tap out, lets `work` use it, carries out what it says and puts it back.
-    fn with_tap(&mut self, now: Instant, pid: Pid, id: &TrackId, work: impl FnOnce(&mut Self, &mut Tapped)) {
+    pub(super) fn with_tap(
+        &mut self,
+        now: Instant,
+        pid: Pid,
+        id: &TrackId,
+        work: impl FnOnce(&mut Self, &mut Tapped),
+    ) {
         let Some(mut tapped) = self.take_tap(now, pid, id) else {
             return;
         };
@@ -205,7 +186,7 @@ impl Core {
             match output {
                 TapOutput::Send { leg, packet } => self.send_tapped(now, &tapped, leg, packet),
                 TapOutput::Hint(hint) => self.hint(now, pid, id, &hint),
-                TapOutput::Event(event) => tell(id, event),
+                TapOutput::Event(event) => self.tap_event(now, pid, id, &mut tapped, event),
             }
         }
         if let Some(stream) = tapped.tap.stream() {
@@ -248,14 +229,13 @@ impl Core {
         }
         let mut tap = AudioTap::new(now, id.clone(), caps, policy);
         let last = tap.snapshot();
-        let session = SessionId::new(format!("AS_{}", uuid::Uuid::now_v7().simple()));
         Some(Box::new(Tapped {
             tap,
             legs: Vec::new(),
             params: None,
             level: (None, None),
             timer: None,
-            session,
+            session: None,
             last,
             last_at: now,
         }))
@@ -284,9 +264,10 @@ impl Core {
             .iter()
             .filter_map(|leg| {
                 let subscriber = self.people.get(&leg.pid)?;
-                let red = tapped
-                    .params
-                    .is_none_or(|params| subscriber.session.payload_type(leg.mid, &params, true).is_some());
+                let red = tapped.params.is_none_or(|params| {
+                    let session = &subscriber.sending().session;
+                    session.payload_type(leg.mid, &params, true).is_some()
+                });
                 let opted_out = self.ai.ai.book.get(&subscriber.user).opt_out;
                 Some((
                     *leg,
@@ -306,7 +287,10 @@ impl Core {
         for (leg, caps) in &legs {
             let known = tapped.legs.iter().find(|(known, _)| known == leg);
             if known.is_none()
-                && let Some(line) = self.people.get_mut(&leg.pid).and_then(|p| p.line_mut(leg.mid))
+                && let Some(line) = self
+                    .people
+                    .get_mut(&leg.pid)
+                    .and_then(|p| p.sending_line_mut(leg.mid))
             {
                 // The tap numbers a new leg from its own start.
                 line.outgoing.finish();
@@ -332,11 +316,12 @@ impl Core {
             return;
         }
         let red = packet.kind == PayloadKind::Red;
-        let (pt, payload) = match subscriber.session.payload_type(to.mid, params, red) {
+        let session = &subscriber.sending().session;
+        let (pt, payload) = match session.payload_type(to.mid, params, red) {
             Some(pt) => (pt, packet.payload),
             // A receiver without RED gets what RED wraps.
             None if red => {
-                let opus = subscriber.session.payload_type(to.mid, params, false);
+                let opus = session.payload_type(to.mid, params, false);
                 match (opus, red_primary(&packet.payload)) {
                     (Some(pt), Some(primary)) => (pt, primary),
                     _ => return self.counters.unfit += 1,
@@ -344,7 +329,7 @@ impl Core {
             }
             None => return self.counters.unfit += 1,
         };
-        let Some(line) = subscriber.line_mut(to.mid) else {
+        let Some(line) = subscriber.sending_line_mut(to.mid) else {
             return;
         };
         let Some((out, timestamp)) = line.outgoing.audio(now, packet.seq, packet.timestamp) else {

@@ -3,18 +3,20 @@
 use std::collections::{BTreeMap, HashMap};
 use std::time::{Duration, Instant};
 
-use auralink_types::{CallId, ParticipantId};
+use auralink_types::{CallId, EventKind, ParticipantId};
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::signal_response::Message;
 use tokio::sync::mpsc;
 
+use super::offer::IceStart;
 use super::{Core, MAX_PARTICIPANTS};
-use crate::command::Join;
+use crate::command::{Join, Topology};
 use crate::participant::{Backlog, Participant, Pid, RoomKey, Socket, SocketId, Subscription};
 use crate::room::Room;
 use crate::session::Session;
+use crate::transport::{Transport, TransportId};
 
 /// How long media may take to connect after a join.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
@@ -63,8 +65,13 @@ impl Core {
         }
         let pid = Pid(self.next_pid);
         self.next_pid += 1;
-        let mut session = match Session::new(now, &self.sessions) {
-            Ok(session) => session,
+        let transport = || Session::new(now, &self.sessions).map(Transport::new);
+        let made = transport().and_then(|publisher| match join.topology {
+            Topology::One => Ok((publisher, None)),
+            Topology::Two => Ok((publisher, Some(transport()?))),
+        });
+        let (publisher, subscriber) = match made {
+            Ok(made) => made,
             Err(error) => {
                 tracing::error!(%error, "no session could be made");
                 return refuse(&join.queue, DisconnectReason::JoinFailure, Action::Disconnect);
@@ -72,6 +79,7 @@ impl Core {
         };
         let Join {
             admission,
+            topology: _,
             mut request,
             socket,
             queue,
@@ -86,7 +94,6 @@ impl Core {
         } else {
             request.metadata
         };
-        let ufrag = session.ufrag();
         let participant = Participant {
             sid: ParticipantId::new(new_sid("PA_")),
             user: admission.user,
@@ -104,35 +111,41 @@ impl Core {
             version: 1,
             socket: Some(Socket { id: socket, queue }),
             deadline: Some(now + CONNECT_TIMEOUT),
-            session,
-            ufrag: ufrag.clone(),
-            addresses: Vec::new(),
-            timer: None,
-            lines: Vec::new(),
+            publisher,
+            subscriber,
             unmatched: HashMap::new(),
             tracks: Vec::new(),
             subscriptions: BTreeMap::new(),
             auto_subscribe,
-            channels: HashMap::new(),
             backlog: Backlog::default(),
-            asked_to_offer: None,
-            stale: false,
+            rtt: None,
         };
         tracing::info!(participant = %participant.sid, room = %key.name, "participant joined");
-        self.ufrags.insert(ufrag, pid);
+        let ids: Vec<TransportId> = participant
+            .transports()
+            .map(|(role, _)| TransportId { pid, role })
+            .collect();
         self.sockets.insert(socket, pid);
+        let fresh = !self.rooms.contains_key(&key);
         let room = self.rooms.entry(key.clone()).or_insert_with(|| Room {
             sid: CallId::new(new_sid("RM_")),
             name: key.name.as_str().into(),
             created_at_ms: now_ms,
             participants: Vec::new(),
-            empty_until: None,
+            empty_since: None,
         });
-        room.empty_until = None;
+        room.empty_since = None;
         room.participants.push(pid);
         self.people.insert(pid, participant);
+        if fresh {
+            self.happened(now, &key, EventKind::CallStarted);
+        }
+        self.came(now, pid);
+        for id in ids {
+            self.register_name(id);
+            self.drain(now, id);
+        }
         self.greet(pid, &key);
-        self.drain(now, pid);
         for add in request.add_track_requests {
             self.add_track(now, pid, add);
         }
@@ -140,6 +153,7 @@ impl Core {
         if let Some(offer) = request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
             self.handle_offer(now, pid, offer);
         }
+        self.offer(now, pid, IceStart::AsItIs);
         self.announce_to_others(pid);
     }
 
@@ -162,6 +176,8 @@ impl Core {
             server_info: Some(server_info()),
             ping_interval: PING_INTERVAL_SECONDS,
             ping_timeout: PING_TIMEOUT_SECONDS,
+            subscriber_primary: participant.subscriber.is_some(),
+            fast_publish: participant.subscriber.is_some() && participant.grants.publish,
             enabled_publish_codecs: ["video/VP8", "video/H264", "audio/opus", "audio/red"]
                 .map(codec)
                 .into(),
@@ -230,7 +246,7 @@ impl Core {
                 mid: None,
             };
             participant.subscriptions.entry(track).or_insert(fresh);
-            participant.stale |= desired;
+            participant.sending_mut().stale |= desired;
         }
     }
 
@@ -253,12 +269,13 @@ impl Core {
             self.sockets.remove(&old.id);
         }
         self.sockets.insert(join.socket, pid);
-        if participant.session.is_connected() {
+        if participant.sending().session.is_connected() {
             participant.deadline = None;
         } else {
             participant.deadline = Some(now + CONNECT_TIMEOUT);
         }
-        participant.asked_to_offer = None;
+        // A question or an offer that was under way may never have arrived.
+        participant.publisher.asked_to_offer = None;
         let key = participant.room.clone();
         participant.tell(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),
@@ -278,6 +295,7 @@ impl Core {
         if let Some(offer) = join.request.publisher_offer.filter(|offer| !offer.sdp.is_empty()) {
             self.handle_offer(now, pid, offer);
         }
+        self.offer(now, pid, IceStart::Anew);
     }
 
     /// A socket is gone without a goodbye: the participant may come back.
@@ -310,6 +328,7 @@ impl Core {
                 Some(Action::Reconnect),
             );
         }
+        self.end_calls(now, true);
     }
 }
 

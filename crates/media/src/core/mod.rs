@@ -4,8 +4,12 @@
 //! deadline ([`Core::poll_timeout`]) and messages in each participant's bounded signalling queue.
 
 mod audio;
+mod events;
 mod join;
+mod lines;
 mod negotiate;
+mod network;
+mod offer;
 mod publish;
 mod relay;
 mod requests;
@@ -33,6 +37,7 @@ use crate::metrics::{Counters, DelayHistogram, Stats};
 use crate::participant::{Participant, Pid, RoomKey, SocketId};
 use crate::room::Room;
 use crate::session::{SessionConfig, SessionEvent};
+use crate::transport::{Role, Transport, TransportId};
 
 /// How often policies, deadlines and layers are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -49,11 +54,11 @@ pub struct Core {
     rooms: HashMap<RoomKey, Room>,
     people: HashMap<Pid, Participant>,
     sockets: HashMap<SocketId, Pid>,
-    ufrags: HashMap<String, Pid>,
-    addresses: HashMap<SocketAddr, Pid>,
-    timers: BTreeSet<(Instant, Pid)>,
+    ufrags: HashMap<String, TransportId>,
+    addresses: HashMap<SocketAddr, TransportId>,
+    timers: BTreeSet<(Instant, TransportId)>,
     transmits: VecDeque<Transmit>,
-    events: VecDeque<(Pid, SessionEvent)>,
+    events: VecDeque<(TransportId, SessionEvent)>,
     next_pid: u64,
     next_tick: Instant,
     closing: bool,
@@ -89,19 +94,19 @@ impl Core {
     /// A datagram from the network.
     pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
         self.counters.datagrams_in += 1;
-        let Some(pid) = self.owner_of(source, datagram) else {
+        let Some(id) = self.owner_of(source, datagram) else {
             self.counters.stray += 1;
             return;
         };
         let destination = self.local_address(source);
-        let Some(participant) = self.people.get_mut(&pid) else {
+        let Some(transport) = self.transport_mut(id) else {
             return;
         };
-        let received = participant.session.receive(now, source, destination, datagram);
+        let received = transport.session.receive(now, source, destination, datagram);
         if let Err(error) = received {
-            self.fail(now, pid, &error);
+            self.fail(now, id.pid, &error);
         } else {
-            self.drain(now, pid);
+            self.drain(now, id);
         }
         self.settle(now);
     }
@@ -130,20 +135,20 @@ impl Core {
 
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((due, pid)) = self.timers.first().copied() {
+        while let Some((due, id)) = self.timers.first().copied() {
             if due > now {
                 break;
             }
             self.timers.pop_first();
-            let Some(participant) = self.people.get_mut(&pid) else {
+            let Some(transport) = self.transport_mut(id) else {
                 continue;
             };
-            participant.timer = None;
-            let advanced = participant.session.advance(now);
+            transport.timer = None;
+            let advanced = transport.session.advance(now);
             if let Err(error) = advanced {
-                self.fail(now, pid, &error);
+                self.fail(now, id.pid, &error);
             } else {
-                self.drain(now, pid);
+                self.drain(now, id);
             }
         }
         self.tap_timeouts(now);
@@ -181,8 +186,12 @@ impl Core {
         }
     }
 
+    fn transport_mut(&mut self, id: TransportId) -> Option<&mut Transport> {
+        self.people.get_mut(&id.pid)?.transport_mut(id.role)
+    }
+
     /// STUN requests carry the session's name; everything else is known by its address.
-    fn owner_of(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<Pid> {
+    fn owner_of(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<TransportId> {
         const STUN_FIRST_BYTE_MAX: u8 = 3;
         if datagram
             .first()
@@ -190,29 +199,48 @@ impl Core {
         {
             let message = StunMessage::parse(datagram).ok()?;
             if let Some((local, _)) = message.split_username() {
-                let pid = *self.ufrags.get(local)?;
-                self.remember_address(pid, source);
-                return Some(pid);
+                let id = *self.ufrags.get(local)?;
+                self.remember_address(id, source);
+                return Some(id);
             }
         }
         self.addresses.get(&source).copied()
     }
 
-    fn remember_address(&mut self, pid: Pid, source: SocketAddr) {
-        if self.addresses.get(&source) == Some(&pid) {
+    fn remember_address(&mut self, id: TransportId, source: SocketAddr) {
+        if self.addresses.get(&source) == Some(&id) {
             return;
         }
-        let Some(participant) = self.people.get_mut(&pid) else {
+        let Some(transport) = self
+            .people
+            .get_mut(&id.pid)
+            .and_then(|p| p.transport_mut(id.role))
+        else {
             return;
         };
-        if participant.addresses.len() == MAX_ADDRESSES {
-            let oldest = participant.addresses.remove(0);
-            if self.addresses.get(&oldest) == Some(&pid) {
+        if transport.addresses.len() == MAX_ADDRESSES {
+            let oldest = transport.addresses.remove(0);
+            if self.addresses.get(&oldest) == Some(&id) {
                 self.addresses.remove(&oldest);
             }
         }
-        participant.addresses.push(source);
-        self.addresses.insert(source, pid);
+        transport.addresses.push(source);
+        self.addresses.insert(source, id);
+    }
+
+    /// Registers a transport under the ICE name it has now: an ICE restart changes it.
+    fn register_name(&mut self, id: TransportId) {
+        let Some(transport) = self
+            .people
+            .get_mut(&id.pid)
+            .and_then(|p| p.transport_mut(id.role))
+        else {
+            return;
+        };
+        let name = transport.session.ufrag();
+        self.ufrags.remove(&transport.ufrag);
+        self.ufrags.insert(name.clone(), id);
+        transport.ufrag = name;
     }
 
     /// The candidate a peer must have sent to: one socket serves them all and doesn't say which.
@@ -227,30 +255,34 @@ impl Core {
     }
 
     /// Takes everything a session has to say.
-    fn drain(&mut self, now: Instant, pid: Pid) {
-        let Some(participant) = self.people.get_mut(&pid) else {
+    fn drain(&mut self, now: Instant, id: TransportId) {
+        let Some(transport) = self
+            .people
+            .get_mut(&id.pid)
+            .and_then(|p| p.transport_mut(id.role))
+        else {
             return;
         };
         let events = &mut self.events;
-        let drained = participant
+        let drained = transport
             .session
-            .drain(&mut self.transmits, |event| events.push_back((pid, event)));
-        let due = participant.session.due();
-        if participant.timer != Some(due) {
-            if let Some(old) = participant.timer.replace(due) {
-                self.timers.remove(&(old, pid));
+            .drain(&mut self.transmits, |event| events.push_back((id, event)));
+        let due = transport.session.due();
+        if transport.timer != Some(due) {
+            if let Some(old) = transport.timer.replace(due) {
+                self.timers.remove(&(old, id));
             }
-            self.timers.insert((due, pid));
+            self.timers.insert((due, id));
         }
         if let Err(error) = drained {
-            self.fail(now, pid, &error);
+            self.fail(now, id.pid, &error);
         }
     }
 
     /// Works off what the sessions said.
     fn settle(&mut self, now: Instant) {
-        while let Some((pid, event)) = self.events.pop_front() {
-            self.handle_event(now, pid, event);
+        while let Some((id, event)) = self.events.pop_front() {
+            self.handle_event(now, id, event);
         }
     }
 
@@ -290,24 +322,16 @@ impl Core {
         if let Some(socket) = gone.socket.take() {
             self.sockets.remove(&socket.id);
         }
-        gone.session.close();
-        // Its last words; what else it says concerns nobody any more.
-        let _ = gone.session.drain(&mut self.transmits, |_| {});
-        if let Some(due) = gone.timer {
-            self.timers.remove(&(due, pid));
-        }
-        self.ufrags.remove(&gone.ufrag);
-        for address in &gone.addresses {
-            if self.addresses.get(address) == Some(&pid) {
-                self.addresses.remove(address);
-            }
+        self.close_transport(pid, Role::Publisher, &mut gone.publisher);
+        if let Some(subscriber) = &mut gone.subscriber {
+            self.close_transport(pid, Role::Subscriber, subscriber);
         }
         tracing::info!(participant = %gone.sid, ?reason, "participant left");
         for mut track in std::mem::take(&mut gone.tracks) {
-            self.close_tap(&mut track);
+            self.close_tap(now, &gone.room, &gone.user, &mut track);
             self.forget_track(now, &gone.room, &track);
         }
-        for line in &gone.lines {
+        for line in &gone.sending().lines {
             if let Use::Send(track) = &line.usage
                 && let Some(subscription) = gone.subscriptions.get(track)
                 && let Some(publisher) = self.people.get_mut(&subscription.publisher)
@@ -316,12 +340,13 @@ impl Core {
                 track.legs.retain(|leg| leg.pid != pid);
             }
         }
+        self.left(now, &gone);
         let Some(room) = self.rooms.get_mut(&gone.room) else {
             return;
         };
         room.participants.retain(|other| *other != pid);
         if room.participants.is_empty() {
-            room.empty_until = Some(now + tick::EMPTY_ROOM);
+            room.empty_since = Some(now);
         }
         gone.state = proto::participant_info::State::Disconnected;
         gone.version += 1;
@@ -335,6 +360,23 @@ impl Core {
                     participants: vec![info],
                 }),
             );
+        }
+    }
+
+    /// Takes a transport out of every table, after its last words.
+    fn close_transport(&mut self, pid: Pid, role: Role, transport: &mut Transport) {
+        let id = TransportId { pid, role };
+        transport.session.close();
+        // What else it says concerns nobody any more.
+        let _ = transport.session.drain(&mut self.transmits, |_| {});
+        if let Some(due) = transport.timer {
+            self.timers.remove(&(due, id));
+        }
+        self.ufrags.remove(&transport.ufrag);
+        for address in &transport.addresses {
+            if self.addresses.get(address) == Some(&id) {
+                self.addresses.remove(address);
+            }
         }
     }
 

@@ -55,7 +55,10 @@ impl Core {
                 track.mid = Some(mid.as_str().into());
                 track.info.mid = mid;
             }
-            self.renegotiate(now, pid);
+            if let Some(participant) = self.people.get_mut(&pid) {
+                participant.publisher.stale = true;
+            }
+            self.refresh(now, pid);
         }
         self.steer(now, pid);
         self.publish_if_live(now, pid);
@@ -114,8 +117,8 @@ impl Core {
             return;
         };
         let mut track = participant.tracks.remove(at);
-        let room = participant.room.clone();
-        self.close_tap(&mut track);
+        let (room, owner) = (participant.room.clone(), participant.user.clone());
+        self.close_tap(now, &room, &owner, &mut track);
         self.announce(pid);
         self.forget_track(now, &room, &track);
     }
@@ -133,6 +136,7 @@ impl Core {
                 continue;
             }
             if subscriber
+                .sending()
                 .lines
                 .iter()
                 .any(|line| line.usage == Use::Send(track.id.clone()))

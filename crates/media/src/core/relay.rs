@@ -10,6 +10,7 @@ use str0m::channel::ChannelId;
 use super::Core;
 use crate::data::{self, Channel};
 use crate::participant::Pid;
+use crate::transport::TransportId;
 
 /// Lossy data is dropped for a receiver with more than this in his buffer.
 const LOSSY_BUFFER: usize = 32 << 10;
@@ -18,13 +19,15 @@ const LOSSY_BUFFER: usize = 32 << 10;
 const RELIABLE_BACKLOG: usize = 4 << 20;
 
 impl Core {
-    pub(super) fn forward_data(&mut self, now: Instant, pid: Pid, id: ChannelId, bytes: &[u8]) {
-        let Some(sender) = self.people.get(&pid) else {
+    pub(super) fn forward_data(&mut self, now: Instant, from: TransportId, id: ChannelId, bytes: &[u8]) {
+        let pid = from.pid;
+        let Some(sender) = self.people.get_mut(&pid) else {
             return;
         };
         let Some(channel) = sender
-            .channels
-            .iter()
+            .transport_mut(from.role)
+            .into_iter()
+            .flat_map(|transport| &transport.channels)
             .find(|(_, known)| **known == id)
             .map(|(kind, _)| *kind)
         else {
@@ -64,14 +67,19 @@ impl Core {
         let Some(receiver) = self.people.get_mut(&pid) else {
             return;
         };
-        let open = receiver.channels.get(&channel).copied();
+        let id = TransportId {
+            pid,
+            role: receiver.sending_role(),
+        };
+        let transport = receiver.sending_mut();
+        let open = transport.channels.get(&channel).copied();
         if channel == Channel::Lossy {
             match open {
-                Some(id) if receiver.session.buffered(id) < LOSSY_BUFFER => {
+                Some(channel) if transport.session.buffered(channel) < LOSSY_BUFFER => {
                     // A full buffer is what lossy is for.
-                    let _ = receiver.session.write(id, bytes);
+                    let _ = transport.session.write(channel, bytes);
                     self.counters.data_out += 1;
-                    self.drain(now, pid);
+                    self.drain(now, id);
                 }
                 _ => self.counters.data_dropped += 1,
             }
@@ -92,21 +100,25 @@ impl Core {
         let Some(receiver) = self.people.get_mut(&pid) else {
             return;
         };
-        let Some(id) = receiver.channels.get(&Channel::Reliable).copied() else {
+        let id = TransportId {
+            pid,
+            role: receiver.sending_role(),
+        };
+        let Some(channel) = receiver.sending().channels.get(&Channel::Reliable).copied() else {
             return;
         };
         let mut wrote = false;
-        while let Some(message) = receiver.backlog.messages.front() {
-            if !matches!(receiver.session.write(id, message), Ok(true)) {
+        while let Some(message) = receiver.backlog.messages.pop_front() {
+            if !matches!(receiver.sending_mut().session.write(channel, &message), Ok(true)) {
+                receiver.backlog.messages.push_front(message);
                 break;
             }
             receiver.backlog.bytes -= message.len();
-            receiver.backlog.messages.pop_front();
             self.counters.data_out += 1;
             wrote = true;
         }
         if wrote {
-            self.drain(now, pid);
+            self.drain(now, id);
         }
     }
 }

@@ -13,6 +13,7 @@ use str0m::Candidate;
 use super::Core;
 use crate::participant::{Pid, RoomKey, Subscription};
 use crate::track::Track;
+use crate::transport::{Role, TransportId};
 
 /// Most attributes of one participant, and longest text in any of them.
 const MAX_ATTRIBUTES: usize = 100;
@@ -23,13 +24,14 @@ impl Core {
         match message {
             Ask::Offer(offer) => {
                 if let Some(participant) = self.people.get_mut(&pid)
-                    && participant.stale
+                    && participant.publisher.stale
                 {
                     // The question that may be on its way is answered by this offer as well.
-                    participant.asked_to_offer = None;
+                    participant.publisher.asked_to_offer = None;
                 }
                 self.handle_offer(now, pid, offer);
             }
+            Ask::Answer(answer) => self.handle_answer(now, pid, &answer),
             Ask::Trickle(trickle) => self.trickle(now, pid, &trickle),
             Ask::AddTrack(request) => self.add_track(now, pid, request),
             Ask::Mute(mute) => self.mute(now, pid, &mute),
@@ -96,11 +98,13 @@ impl Core {
             return;
         }
         let text = init.candidate.strip_prefix("a=").unwrap_or(&init.candidate);
-        if let (Ok(candidate), Some(participant)) =
-            (Candidate::from_sdp_string(text), self.people.get_mut(&pid))
-        {
-            participant.session.add_remote_candidate(candidate);
-            self.drain(now, pid);
+        let id = TransportId {
+            pid,
+            role: Role::from_target(trickle.target),
+        };
+        if let (Ok(candidate), Some(transport)) = (Candidate::from_sdp_string(text), self.transport_mut(id)) {
+            transport.session.add_remote_candidate(candidate);
+            self.drain(now, id);
         }
     }
 
@@ -216,7 +220,7 @@ impl Core {
             let resumed = subscription.disabled && !settings.disabled;
             subscription.disabled = settings.disabled;
             if let Some(mid) = subscription.mid
-                && let Some(line) = participant.line_mut(mid)
+                && let Some(line) = participant.sending_line_mut(mid)
                 && resumed
             {
                 line.outgoing.finish();

@@ -15,62 +15,77 @@ use crate::line::Leg;
 use crate::participant::{Participant, Pid};
 use crate::session::SessionEvent;
 use crate::track::LegTo;
+use crate::transport::{Role, TransportId};
 use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
 
 impl Core {
-    pub(super) fn handle_event(&mut self, now: Instant, pid: Pid, event: SessionEvent) {
+    pub(super) fn handle_event(&mut self, now: Instant, id: TransportId, event: SessionEvent) {
+        let pid = id.pid;
         match event {
-            SessionEvent::Packet(packet) => self.forward(now, pid, &packet),
-            SessionEvent::Connected => self.connected(pid),
-            SessionEvent::Lost => self.lost(now, pid),
+            SessionEvent::Packet(packet) if id.role == Role::Publisher => self.forward(now, pid, &packet),
+            // The server offers that transport to send on it only.
+            SessionEvent::Packet(_) => self.counters.unfit += 1,
+            SessionEvent::Connected => self.connected(id),
+            SessionEvent::Lost => self.lost(now, id),
             SessionEvent::Closed => {
                 // Without signalling nobody comes back to a closed connection; with it the client decides.
                 let away = self.people.get(&pid).is_some_and(|p| p.socket.is_none());
                 let action = (!away).then_some(proto::leave_request::Action::Reconnect);
                 self.remove(now, pid, DisconnectReason::MediaFailure, action);
             }
-            SessionEvent::ChannelOpen(id, label) => {
-                if let (Some(kind), Some(participant)) =
-                    (Channel::from_label(&label), self.people.get_mut(&pid))
-                {
-                    participant.channels.insert(kind, id);
+            SessionEvent::ChannelOpen(channel, label) => {
+                if let (Some(kind), Some(transport)) = (Channel::from_label(&label), self.transport_mut(id)) {
+                    transport.channels.insert(kind, channel);
                     self.flush_backlog(now, pid);
                 }
             }
-            SessionEvent::ChannelClosed(id) => {
-                if let Some(participant) = self.people.get_mut(&pid) {
-                    participant.channels.retain(|_, known| *known != id);
+            SessionEvent::ChannelClosed(channel) => {
+                if let Some(transport) = self.transport_mut(id) {
+                    transport.channels.retain(|_, known| *known != channel);
                 }
             }
             SessionEvent::ChannelDrained => self.flush_backlog(now, pid),
-            SessionEvent::Data(id, bytes) => self.forward_data(now, pid, id, &bytes),
+            SessionEvent::Data(channel, bytes) => self.forward_data(now, id, channel, &bytes),
             SessionEvent::Keyframe(mid) => self.keyframe_wanted(now, pid, mid),
-            SessionEvent::Network {
-                mid,
-                loss,
-                rtt,
-                jitter,
-            } => {
-                self.tap_network(now, pid, mid, loss, rtt.unwrap_or_default(), jitter);
+            SessionEvent::Downlink(report) => self.downlink_reported(now, pid, &report),
+            SessionEvent::Uplink(report) if id.role == Role::Publisher => {
+                self.uplink_reported(now, pid, &report);
             }
+            SessionEvent::Uplink(_) => {}
+            SessionEvent::Capacity(capacity) => self.capacity_estimated(now, pid, capacity),
         }
     }
 
-    fn connected(&mut self, pid: Pid) {
-        let Some(participant) = self.people.get_mut(&pid) else {
+    /// Media can flow, for the first time or again.
+    fn connected(&mut self, id: TransportId) {
+        let Some(transport) = self.transport_mut(id) else {
             return;
         };
-        if participant.socket.is_some() {
+        if !transport.session.is_connected() {
+            return;
+        }
+        transport.lost = false;
+        let Some(participant) = self.people.get_mut(&id.pid) else {
+            return;
+        };
+        // A client with two transports counts as connected with the one on which it hears others.
+        if id.role != participant.sending_role() && !participant.sending().session.is_connected() {
+            return;
+        }
+        if participant.socket.is_some() && !participant.transports().any(|(_, transport)| transport.lost) {
             participant.deadline = None;
         }
         if participant.state != proto::participant_info::State::Active {
             participant.state = proto::participant_info::State::Active;
-            self.announce(pid);
+            self.announce(id.pid);
         }
     }
 
-    fn lost(&mut self, now: Instant, pid: Pid) {
-        if let Some(participant) = self.people.get_mut(&pid) {
+    fn lost(&mut self, now: Instant, id: TransportId) {
+        if let Some(transport) = self.transport_mut(id) {
+            transport.lost = true;
+        }
+        if let Some(participant) = self.people.get_mut(&id.pid) {
             participant
                 .deadline
                 .get_or_insert(now + super::tick::LOST_TRANSPORT);
@@ -86,17 +101,18 @@ impl Core {
             .header
             .ext_vals
             .mid
-            .or_else(|| publisher.session.mid_of(packet.header.ssrc))
+            .or_else(|| publisher.publisher.session.mid_of(packet.header.ssrc))
         else {
             self.counters.unfit += 1;
             return;
         };
-        let Some((params, red)) = publisher.session.format_of(packet.header.payload_type) else {
+        let Some((params, red)) = publisher.publisher.session.format_of(packet.header.payload_type) else {
             self.counters.unfit += 1;
             return;
         };
         let params = *params;
         let rid = publisher
+            .publisher
             .session
             .rid_of(packet.header.ssrc)
             .map(|rid| rid.to_string());
@@ -165,9 +181,9 @@ impl Core {
             let Some(ceiling) = ceiling.filter(|_| wants(subscriber, leg.mid)) else {
                 continue;
             };
-            let pt = subscriber.session.payload_type(leg.mid, params, false);
+            let pt = subscriber.sending().session.payload_type(leg.mid, params, false);
             let target = targets[ceiling];
-            let Some(line) = subscriber.line_mut(leg.mid) else {
+            let Some(line) = subscriber.sending_line_mut(leg.mid) else {
                 continue;
             };
             if !matches!(line.outgoing.leg, Leg::Video(_)) {
@@ -217,10 +233,14 @@ impl Core {
         let Some(subscriber) = self.people.get_mut(&leg.pid) else {
             return;
         };
-        match subscriber.session.send(now, leg.mid, packet) {
+        let id = TransportId {
+            pid: leg.pid,
+            role: subscriber.sending_role(),
+        };
+        match subscriber.sending_mut().session.send(now, leg.mid, packet) {
             Ok(()) => {
                 self.counters.packets_out += 1;
-                self.drain(now, leg.pid);
+                self.drain(now, id);
             }
             Err(error) => self.fail(now, leg.pid, &error),
         }
@@ -240,7 +260,7 @@ impl Core {
             return;
         };
         let publisher = subscription_of(subscriber, mid).map(|s| s.publisher);
-        let layer = match subscriber.line_mut(mid).map(|line| &line.outgoing.leg) {
+        let layer = match subscriber.sending_line_mut(mid).map(|line| &line.outgoing.leg) {
             Some(Leg::Video(leg)) => leg.current().unwrap_or(0),
             _ => 0,
         };
@@ -274,13 +294,15 @@ impl Core {
         }
         layer.asked = Some(now);
         let rid = layer.rid.clone();
-        publisher.session.request_keyframe(mid, rid.as_deref());
+        let session = &mut publisher.publisher.session;
+        session.request_keyframe(mid, rid.as_deref());
         self.counters.keyframe_requests += 1;
-        let advanced = publisher.session.advance(now);
+        let advanced = session.advance(now);
         if let Err(error) = advanced {
             return self.fail(now, pid, &error);
         }
-        self.drain(now, pid);
+        let role = Role::Publisher;
+        self.drain(now, TransportId { pid, role });
     }
 }
 
@@ -289,7 +311,7 @@ fn subscription_of(subscriber: &Participant, mid: Mid) -> Option<&crate::partici
 }
 
 pub(super) fn wants(subscriber: &Participant, mid: Mid) -> bool {
-    subscriber.session.is_connected()
+    subscriber.sending().session.is_connected()
         && subscription_of(subscriber, mid).is_some_and(|s| s.desired && !s.disabled)
 }
 

@@ -10,9 +10,8 @@ use crate::participant::Pid;
 use crate::tap::{TapEvent, TapSnapshot};
 
 impl Core {
-    /// Writes the row of the second that has passed, if AIC is on.
+    /// Writes the row of the second that has passed, if the track has a session.
     pub(super) fn report(&mut self, now: Instant, pid: Pid, id: &TrackId) {
-        let active = self.policy_of(pid, id).active;
         let Some(publisher) = self.people.get_mut(&pid) else {
             return;
         };
@@ -29,12 +28,14 @@ impl Core {
         let last = std::mem::replace(&mut tapped.last, snapshot.clone());
         let seconds = now.saturating_duration_since(tapped.last_at).as_secs_f64();
         tapped.last_at = now;
-        let session_id = tapped.session.clone();
+        let session = tapped.session.clone();
         let call_id = self.rooms.get(&room).map(|room| room.sid.clone());
-        let (true, Some(call_id)) = (active && seconds > 0.0 && snapshot.frames > last.frames, call_id)
-        else {
+        let (Some(session_id), Some(call_id)) = (session, call_id) else {
             return;
         };
+        if seconds <= 0.0 || snapshot.frames <= last.frames {
+            return;
+        }
         let sum = |s: &TapSnapshot| {
             (
                 s.uplink.original_bytes + s.downlink.original_bytes,

@@ -85,14 +85,14 @@ impl Core {
         let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.pid).collect();
         let bare = wanted.active != track.steering.active;
         if let Some(publisher) = self.people.get_mut(&pid) {
-            publisher.stale = true;
+            publisher.publisher.stale = true;
             if let Some(track) = publisher.tracks.iter_mut().find(|t| t.id == *id) {
                 track.steering = wanted;
             }
         }
         for listener in listeners.iter().filter(|_| bare) {
             if let Some(listener) = self.people.get_mut(listener) {
-                listener.stale = true;
+                listener.sending_mut().stale = true;
             }
         }
     }

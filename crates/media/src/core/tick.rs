@@ -17,8 +17,7 @@ pub(super) const LOST_TRANSPORT: Duration = Duration::from_secs(15);
 impl Core {
     pub(super) fn tick(&mut self, now: Instant) {
         self.tap_tick(now);
-        self.rooms
-            .retain(|_, room| room.empty_until.is_none_or(|until| now < until));
+        self.end_calls(now, false);
         let late: Vec<Pid> = self
             .people
             .iter()
@@ -32,11 +31,11 @@ impl Core {
         let stale: Vec<Pid> = self
             .people
             .iter()
-            .filter(|(_, p)| p.stale)
+            .filter(|(_, p)| p.transports().any(|(_, transport)| transport.stale))
             .map(|(pid, _)| *pid)
             .collect();
         for pid in stale {
-            self.ask_for_offer(now, pid);
+            self.refresh(now, pid);
         }
     }
 }

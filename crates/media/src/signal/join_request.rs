@@ -1,4 +1,5 @@
-//! The `join_request` parameter: base64 of a protobuf that wraps another, perhaps compressed.
+//! What a client says about itself when it joins: in signalling v1 the `join_request` parameter, base64 of a protobuf
+//! that wraps another, perhaps compressed; in v0 single parameters.
 
 use std::io::Read as _;
 
@@ -20,15 +21,11 @@ const LENIENT: GeneralPurposeConfig =
 const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIENT);
 const STANDARD: GeneralPurpose = GeneralPurpose::new(&alphabet::STANDARD, LENIENT);
 
-/// Reads the join request of a query; a query without one is a client that says nothing about itself.
+/// Reads the join request of a query; a query without any is a client that says nothing about itself.
 pub fn read(query: &str) -> Result<proto::JoinRequest, Refusal> {
     let bad = |text: String| Refusal::new(StatusCode::BAD_REQUEST, format!("join_request: {text}"));
     let Some(text) = parameter(query, "join_request") else {
-        return Ok(proto::JoinRequest {
-            reconnect: parameter(query, "reconnect").as_deref() == Some("1"),
-            participant_sid: parameter(query, "sid").unwrap_or_default(),
-            ..Default::default()
-        });
+        return Ok(of_parameters(query));
     };
     let bytes = URL_SAFE
         .decode(&text)
@@ -42,6 +39,28 @@ pub fn read(query: &str) -> Result<proto::JoinRequest, Refusal> {
         Err(_) => return Err(bad(format!("unknown compression {}", wrapped.compression))),
     };
     proto::JoinRequest::decode(bytes.as_slice()).map_err(|error| bad(error.to_string()))
+}
+
+/// Signalling v0: one parameter each. Flags are `1` or `0`, in Swift and older SDKs `true` or `false`.
+fn of_parameters(query: &str) -> proto::JoinRequest {
+    let flag = |name: &str| parameter(query, name).map(|text| matches!(text.as_str(), "1" | "true"));
+    let number = |name: &str| parameter(query, name).and_then(|text| text.parse().ok());
+    proto::JoinRequest {
+        client_info: Some(proto::ClientInfo {
+            protocol: number("protocol").unwrap_or_default(),
+            client_protocol: number("client_protocol").unwrap_or_default(),
+            version: parameter(query, "version").unwrap_or_default(),
+            ..Default::default()
+        }),
+        connection_settings: Some(proto::ConnectionSettings {
+            auto_subscribe: flag("auto_subscribe").unwrap_or(true),
+            adaptive_stream: flag("adaptive_stream").unwrap_or(false),
+            ..Default::default()
+        }),
+        reconnect: flag("reconnect").unwrap_or(false),
+        participant_sid: parameter(query, "sid").unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -95,6 +114,19 @@ mod tests {
                 assert_eq!(read(&query).unwrap(), request);
             }
         }
+    }
+
+    #[test]
+    fn parameters_of_signalling_v0_say_the_same_as_a_join_request() {
+        let request = read("access_token=x&auto_subscribe=0&protocol=16&client_protocol=2").unwrap();
+        assert!(!request.connection_settings.unwrap().auto_subscribe);
+        assert_eq!(request.client_info.unwrap().client_protocol, 2);
+        assert!(!request.reconnect);
+        let request = read("auto_subscribe=true&reconnect=1&sid=PA_x&protocol=many").unwrap();
+        assert!(request.connection_settings.unwrap().auto_subscribe);
+        assert!(request.reconnect);
+        assert_eq!(request.participant_sid, "PA_x");
+        assert!(read("").unwrap().connection_settings.unwrap().auto_subscribe);
     }
 
     #[test]

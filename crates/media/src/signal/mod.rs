@@ -19,7 +19,7 @@ use axum::routing::get;
 use tokio::sync::mpsc;
 use tower_http::cors::CorsLayer;
 
-use crate::command::Command;
+use crate::command::{Command, Topology};
 use crate::participant::SocketId;
 
 pub use admit::Refusal;
@@ -48,10 +48,10 @@ impl Signalling {
     /// The routes. Every answer may be read by any page, errors too: clients show their text.
     pub fn router(self) -> Router {
         Router::new()
-            .route("/rtc/v1", get(open))
+            .route("/rtc/v1", get(open_one))
             .route("/rtc/v1/validate", get(validate))
-            .route("/rtc", get(not_yet))
-            .route("/rtc/validate", get(not_yet))
+            .route("/rtc", get(open_two))
+            .route("/rtc/validate", get(validate))
             .layer(
                 CorsLayer::new()
                     .allow_origin(tower_http::cors::Any)
@@ -71,20 +71,46 @@ impl IntoResponse for Refusal {
     }
 }
 
-async fn open(
+/// What an upgrade comes with.
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+/// Signalling v1: one transport per client.
+async fn open_one(
     State(signalling): State<Signalling>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
+) -> Result<Response, Refusal> {
+    open(signalling, Topology::One, query, &headers, upgrade)
+}
+
+/// Signalling v0, which old SDKs speak: two transports per client.
+async fn open_two(
+    State(signalling): State<Signalling>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Result<Response, Refusal> {
+    open(signalling, Topology::Two, query, &headers, upgrade)
+}
+
+fn open(
+    signalling: Signalling,
+    topology: Topology,
+    query: Option<String>,
+    headers: &HeaderMap,
+    upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
     let query = query.unwrap_or_default();
-    let admitted = admit::admit(&signalling.keys, &query, &headers, SystemTime::now())?;
+    let admitted = admit::admit(&signalling.keys, &query, headers, SystemTime::now())?;
     let request = join_request::read(&query)?;
     let upgrade = upgrade.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let id = signalling.next_socket();
     Ok(upgrade
         .max_message_size(MAX_MESSAGE)
-        .on_upgrade(move |web_socket| socket::serve(web_socket, id, admitted, request, signalling)))
+        .on_upgrade(move |web_socket| {
+            socket::serve(web_socket, id, admitted, (topology, request), signalling)
+        }))
 }
 
 async fn validate(
@@ -95,10 +121,4 @@ async fn validate(
     let query = query.unwrap_or_default();
     admit::admit(&signalling.keys, &query, &headers, SystemTime::now())?;
     Ok("success")
-}
-
-/// Two peer connections per client belong to protocol version 0, which old SDKs speak.
-async fn not_yet() -> Refusal {
-    let text = "not supported yet: signalling version 0 with two peer connections; use /rtc/v1";
-    Refusal::new(StatusCode::NOT_FOUND, text)
 }

@@ -11,7 +11,7 @@ use tokio::time::{Instant, interval_at, timeout};
 
 use super::Signalling;
 use super::admit::Admitted;
-use crate::command::{Command, Join};
+use crate::command::{Command, Join, Topology};
 use crate::participant::SocketId;
 
 /// Messages that may wait for a client; one that lets more pile up is cut off.
@@ -35,7 +35,7 @@ pub(super) async fn serve(
     socket: WebSocket,
     id: SocketId,
     admitted: Admitted,
-    request: proto::JoinRequest,
+    (topology, request): (Topology, proto::JoinRequest),
     signalling: Signalling,
 ) {
     let (mut sender, mut receiver) = socket.split();
@@ -43,6 +43,7 @@ pub(super) async fn serve(
     let Admitted { admission, verified } = admitted;
     let join = Join {
         admission,
+        topology,
         request,
         socket: id,
         queue,

@@ -1,5 +1,8 @@
 //! One peer connection, wrapped: what goes in, what comes out, and nothing of it can take others down.
 
+mod event;
+mod offer;
+
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -12,8 +15,11 @@ use str0m::config::DtlsCert;
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive, Transmit};
-use str0m::rtp::{RtpPacket, RtpWrite, Ssrc};
-use str0m::{Candidate, Event, IceConnectionState, IceCreds, Input, Output, Rtc};
+use str0m::rtp::{RtpWrite, Ssrc};
+use str0m::{Candidate, IceCreds, Input, Output, Rtc};
+
+pub use event::{LineReport, SessionEvent};
+pub use offer::{OfferPlan, PendingOffer};
 
 /// Largest message on a data channel; LiveKit clients cut theirs to fit.
 const MAX_DATA_MESSAGE: u32 = 64_000;
@@ -37,40 +43,9 @@ pub enum SessionError {
     /// The offer could not be read.
     #[error("offer: {0}")]
     Offer(String),
-}
-
-/// What a session tells the server.
-#[derive(Debug)]
-pub enum SessionEvent {
-    /// ICE and DTLS are up.
-    Connected,
-    /// The transport is gone for now.
-    Lost,
-    /// A packet of media.
-    Packet(Box<RtpPacket>),
-    /// A data channel opened.
-    ChannelOpen(ChannelId, String),
-    /// A data channel closed.
-    ChannelClosed(ChannelId),
-    /// Room for more on a data channel.
-    ChannelDrained,
-    /// A message on a data channel.
-    Data(ChannelId, Vec<u8>),
-    /// The subscriber needs a keyframe on that line.
-    Keyframe(Mid),
-    /// How the network treats what is sent on a line.
-    Network {
-        /// The line.
-        mid: Mid,
-        /// Share of packets lost since the last report.
-        loss: f32,
-        /// Round trip.
-        rtt: Option<Duration>,
-        /// Interarrival jitter in RTP clock ticks.
-        jitter: u32,
-    },
-    /// The peer closed, or the session failed.
-    Closed,
+    /// The answer could not be read.
+    #[error("answer: {0}")]
+    Answer(String),
 }
 
 /// One peer connection.
@@ -186,7 +161,7 @@ impl Session {
                     }
                     Output::Transmit(transmit) => transmits.push_back(transmit),
                     Output::Event(happened) => {
-                        if let Some(translated) = translate(happened) {
+                        if let Some(translated) = SessionEvent::from_rtc(happened) {
                             event(translated);
                         }
                     }
@@ -277,27 +252,6 @@ impl Session {
         // A connection that can't even close is dropped with the session.
         let _ = guarded(|| Ok(self.rtc.close()?));
     }
-}
-
-fn translate(event: Event) -> Option<SessionEvent> {
-    Some(match event {
-        Event::Connected => SessionEvent::Connected,
-        Event::IceConnectionStateChange(IceConnectionState::Disconnected) => SessionEvent::Lost,
-        Event::RtpPacket(packet) => SessionEvent::Packet(Box::new(packet)),
-        Event::ChannelOpen(id, label) => SessionEvent::ChannelOpen(id, label),
-        Event::ChannelData(data) => SessionEvent::Data(data.id, data.data),
-        Event::ChannelClose(id) => SessionEvent::ChannelClosed(id),
-        Event::ChannelBufferedAmountLow(_) => SessionEvent::ChannelDrained,
-        Event::KeyframeRequest(request) => SessionEvent::Keyframe(request.mid),
-        Event::MediaEgressStats(stats) => SessionEvent::Network {
-            mid: stats.mid,
-            loss: stats.loss?,
-            rtt: stats.rtt,
-            jitter: stats.remote.map_or(0, |remote| remote.jitter),
-        },
-        Event::Closed => SessionEvent::Closed,
-        _ => return None,
-    })
 }
 
 /// A panic inside one peer connection ends that one alone.

@@ -1,0 +1,105 @@
+//! Rows and events of media on their way to the store. Media never waits: its channels are bounded, and what the store
+//! cannot take in time waits in the writer's own spool.
+
+use std::time::{Duration, SystemTime};
+
+use auralink_store::{MetricWriter, Store};
+use auralink_types::{Event, EventKind, MetricRow};
+use tokio::sync::mpsc;
+
+/// Keeps the books until media has let go of both channels.
+pub async fn keep(
+    store: Store,
+    writer: MetricWriter,
+    mut rows: mpsc::Receiver<MetricRow>,
+    mut events: mpsc::Receiver<Event>,
+) {
+    loop {
+        tokio::select! {
+            // Rows of a session were sent before its end: they are written before it.
+            biased;
+            Some(row) = rows.recv() => writer.push(row),
+            Some(event) = events.recv() => note(&store, &writer, &event).await,
+            else => return,
+        }
+    }
+}
+
+async fn note(store: &Store, writer: &MetricWriter, event: &Event) {
+    tracing::debug!(event = event.kind.name(), call = %event.call_id, "event");
+    let EventKind::SessionEnded(session) = &event.kind else {
+        return;
+    };
+    // A session is stored with its first row, which may still wait.
+    writer.flush().await;
+    let at = SystemTime::UNIX_EPOCH + Duration::from_micros(event.ts_us.unsigned_abs());
+    if let Err(error) = store.end_session(&event.tenant, &session.session_id, at).await {
+        tracing::warn!(%error, session = %session.session_id, "the end of a session is not stored");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use auralink_store::Actor;
+    use auralink_types::{Media, NetworkClass, QualityMetric, SavingsBasis, SessionRef, UserKey};
+
+    use super::*;
+
+    fn row(ts_us: i64) -> MetricRow {
+        MetricRow {
+            owner: UserKey::new("devkey", "ada"),
+            call_id: "RM_1".into(),
+            session_id: "AS_1".into(),
+            track_id: "TR_1".into(),
+            ts_us,
+            media: Media::Audio,
+            original_bandwidth_kbps: 120.0,
+            compressed_bandwidth_kbps: 20.0,
+            savings_basis: SavingsBasis::Measured,
+            inference_latency_ms: None,
+            inference_latency_p99_ms: None,
+            quality_score: None,
+            quality_metric: QualityMetric::EstimatedPesqWb,
+            psnr_db: None,
+            model_used: "lean-12k-60ms".into(),
+            frames: 50,
+            fallback_triggered: false,
+            fallback_reason: None,
+            network_class: NetworkClass::Good,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_session_that_media_ended_is_stored_as_ended_after_all_its_rows() {
+        let store = Store::open("memory").await.unwrap();
+        let writer = MetricWriter::start(store.clone());
+        let (rows, row_receiver) = mpsc::channel(8);
+        let (events, event_receiver) = mpsc::channel(8);
+        let ended = 1_700_000_002_500_000;
+        rows.try_send(row(1_700_000_001_000_000)).unwrap();
+        rows.try_send(row(1_700_000_002_000_000)).unwrap();
+        let session = SessionRef {
+            session_id: "AS_1".into(),
+            track_id: "TR_1".into(),
+            user: "ada".into(),
+            media: Media::Audio,
+        };
+        let event = Event {
+            ts_us: ended,
+            tenant: "devkey".into(),
+            call_id: "RM_1".into(),
+            room: "kitchen".into(),
+            kind: EventKind::SessionEnded(session),
+        };
+        events.try_send(event).unwrap();
+        drop((rows, events));
+        keep(store.clone(), writer, row_receiver, event_receiver).await;
+        let ada = store.as_user(Actor {
+            key: UserKey::new("devkey", "ada"),
+            operator: false,
+        });
+        let stored = ada.session(&"AS_1".into()).await.unwrap().unwrap();
+        assert_eq!(stored.ended_at.map(|at| at.as_micros()), Some(ended));
+        assert_eq!(stored.traffic.frames, 100);
+    }
+}

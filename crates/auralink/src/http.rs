@@ -1,0 +1,151 @@
+//! The HTTP server: axum's routes on hyper's connections, with limits on time and number that axum's own server lacks.
+//!
+//! A client that dribbles its request, or opens connections and says nothing, is cut off; one that opens too many
+//! waits in the kernel's queue. WebSockets have limits of their own once they are open.
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, Request};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+
+/// How much of the server one client may take.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// Connections at a time; more wait in the kernel's queue until one ends.
+    pub connections: usize,
+    /// Time for the head of a request, counted from the connection's start or the last answer: also the time that a
+    /// connection may stay idle.
+    pub head: Duration,
+    /// Time from the head to the head of the answer, the body of the request included.
+    pub answer: Duration,
+    /// Bytes of a connection's buffer: heads longer than this are refused. A LiveKit client's first offer travels in
+    /// the head, which has 32 kB with many tracks.
+    pub head_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 16_384,
+            head: Duration::from_secs(10),
+            answer: Duration::from_secs(30),
+            head_bytes: 128 << 10,
+        }
+    }
+}
+
+/// How long the listener rests after it could not accept: mostly no file descriptor is left, which takes a while.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Serves until `stop` resolves; then answers under way get `grace` to finish.
+pub async fn serve(
+    listener: TcpListener,
+    routes: Router,
+    limits: Limits,
+    stop: impl Future<Output = ()>,
+    grace: Duration,
+) {
+    let mut stop = pin!(stop);
+    let room = Arc::new(Semaphore::new(limits.connections));
+    let (stopping, stopped) = watch::channel(false);
+    let mut connections = JoinSet::new();
+    loop {
+        let accepted = async {
+            // Never closed.
+            let permit = room.clone().acquire_owned().await;
+            (permit, listener.accept().await)
+        };
+        tokio::select! {
+            () = &mut stop => break,
+            Some(_) = connections.join_next() => {}
+            (permit, accepted) = accepted => match accepted {
+                Ok((stream, peer)) => {
+                    let (routes, stopped) = (routes.clone(), stopped.clone());
+                    connections.spawn(async move {
+                        connection(stream, peer, routes, limits, stopped).await;
+                        drop(permit);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "no connection could be accepted");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    // Nobody may be left to hear it.
+    let _ = stopping.send(true);
+    let rest = async { while connections.join_next().await.is_some() {} };
+    if tokio::time::timeout(grace, rest).await.is_err() {
+        tracing::info!(
+            open = connections.len(),
+            "connections cut at the end of the grace"
+        );
+    }
+}
+
+async fn connection(
+    stream: TcpStream,
+    peer: SocketAddr,
+    routes: Router,
+    limits: Limits,
+    mut stopped: watch::Receiver<bool>,
+) {
+    // Signalling messages are small and each is waited for.
+    let _ = stream.set_nodelay(true);
+    let routes = TowerToHyperService::new(routes);
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        request.extensions_mut().insert(ConnectInfo(peer));
+        let answer = hyper::service::Service::call(&routes, request);
+        async move { Ok::<_, Infallible>(in_time(answer, limits.answer).await) }
+    });
+    let serving = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.head)
+        .max_buf_size(limits.head_bytes)
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut serving = pin!(serving);
+    let served = tokio::select! {
+        served = serving.as_mut() => served,
+        _ = stopped.changed() => {
+            serving.as_mut().graceful_shutdown();
+            serving.await
+        }
+    };
+    if let Err(error) = served {
+        // What a client does to its connection is its own affair.
+        tracing::debug!(%peer, %error, "connection ended");
+    }
+}
+
+async fn in_time(
+    answer: impl Future<Output = Result<Response, Infallible>>,
+    limit: Duration,
+) -> Response<Body> {
+    match tokio::time::timeout(limit, answer).await {
+        Ok(Ok(answer)) => answer,
+        Ok(Err(never)) => match never {},
+        Err(_) => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n").into_response(),
+    }
+}
+
+#[cfg(test)]
+#[path = "http_tests.rs"]
+mod tests;

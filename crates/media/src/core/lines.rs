@@ -1,0 +1,219 @@
+//! Which track sits on which line of the transport that sends to a participant, and what descriptions say about it.
+
+use std::collections::HashMap;
+
+use auralink_types::TrackId;
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+use str0m::media::Mid;
+
+use super::Core;
+use crate::line::{Line, Use};
+use crate::participant::{Participant, Pid};
+use crate::sdp::{Description, LineKind, SendTerms, Terms, leave_only_mid};
+use crate::track::LegTo;
+use crate::transport::Transport;
+
+impl Core {
+    /// Frees lines whose track is no longer wanted and gives idle ones to tracks that wait.
+    pub(super) fn assign_lines(&mut self, pid: Pid) {
+        let Some(participant) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let Participant {
+            publisher,
+            subscriber,
+            subscriptions,
+            ..
+        } = participant;
+        let lines = &mut subscriber.as_mut().unwrap_or(publisher).lines;
+        for line in lines.iter_mut() {
+            if let Use::Send(track) = &line.usage
+                && !subscriptions.get(track).is_some_and(|s| s.desired)
+            {
+                if let Some(subscription) = subscriptions.get_mut(track) {
+                    subscription.mid = None;
+                }
+                line.usage = Use::Cooling;
+                line.outgoing.finish();
+            }
+        }
+        for (track, subscription) in subscriptions.iter_mut().filter(|(_, s)| s.desired) {
+            let held = |line: &&Line| line.usage == Use::Send(track.clone());
+            subscription.mid = lines.iter().find(held).map(|line| line.mid);
+            if subscription.mid.is_some() {
+                continue;
+            }
+            let kind = kind_of(subscription.video);
+            if let Some(line) = lines
+                .iter_mut()
+                .find(|line| line.kind == kind && line.usage == Use::Idle)
+            {
+                line.usage = Use::Send(track.clone());
+                subscription.mid = Some(line.mid);
+            }
+        }
+    }
+
+    /// Leaves the lines whose packets go bare no header extension but `mid`.
+    pub(super) fn bare_lines(
+        &self,
+        participant: &Participant,
+        lines: &[Line],
+        description: &mut Description,
+    ) {
+        for written in description.media.iter_mut().filter(|line| line.kind == "audio") {
+            let mid = written.mid().map(Mid::from);
+            if let Some(line) = lines.iter().find(|line| Some(line.mid) == mid)
+                && self.goes_bare(participant, line)
+            {
+                leave_only_mid(written);
+            }
+        }
+    }
+
+    fn goes_bare(&self, participant: &Participant, line: &Line) -> bool {
+        match &line.usage {
+            Use::Receive => participant
+                .tracks
+                .iter()
+                .any(|t| t.mid == Some(line.mid) && t.steering.active),
+            Use::Send(track) => participant
+                .subscriptions
+                .get(track)
+                .and_then(|s| self.people.get(&s.publisher))
+                .is_some_and(|p| p.tracks.iter().any(|t| t.id == *track && t.steering.active)),
+            Use::Idle | Use::Cooling => false,
+        }
+    }
+
+    /// What a description says about each of these lines.
+    pub(super) fn terms(&self, participant: &Participant, lines: &[Line]) -> HashMap<String, Terms> {
+        let of = |line: &Line| match &line.usage {
+            Use::Idle | Use::Cooling => Terms::Inactive,
+            Use::Receive => {
+                let track = participant
+                    .tracks
+                    .iter()
+                    .find(|track| track.mid == Some(line.mid));
+                Terms::Receive(track.map_or_else(Default::default, |track| track.terms()))
+            }
+            Use::Send(track) => {
+                let publisher = participant
+                    .subscriptions
+                    .get(track)
+                    .and_then(|s| self.people.get(&s.publisher));
+                let stereo = publisher
+                    .and_then(|p| p.tracks.iter().find(|t| t.id == *track))
+                    .is_some_and(|track| track.is_stereo());
+                let owner = publisher.map_or("", |p| p.sid.as_str());
+                let stream = format!("{owner}|{track}");
+                Terms::Send(SendTerms {
+                    stream,
+                    track: track.as_str().into(),
+                    stereo,
+                })
+            }
+        };
+        lines
+            .iter()
+            .map(|line| (line.mid.to_string(), of(line)))
+            .collect()
+    }
+
+    /// The client has a new description of what it is sent: packets flow on the lines it names and stop on the others.
+    /// What the description could not say yet makes the transport stale.
+    pub(super) fn lines_agreed(&mut self, pid: Pid) {
+        let Some(participant) = self.people.get_mut(&pid) else {
+            return;
+        };
+        // Lines that were `inactive` just now may be taken next time.
+        let mut freed = false;
+        for line in &mut participant.sending_mut().lines {
+            if line.usage == Use::Cooling {
+                line.usage = Use::Idle;
+                freed = true;
+            }
+        }
+        let waits = participant
+            .subscriptions
+            .values()
+            .any(|s| s.desired && s.mid.is_none());
+        participant.sending_mut().stale |= freed && waits;
+        self.connect_legs(pid);
+    }
+
+    fn connect_legs(&mut self, pid: Pid) {
+        let Some(participant) = self.people.get(&pid) else {
+            return;
+        };
+        let mut wanted: HashMap<TrackId, Mid> = HashMap::new();
+        for line in &participant.sending().lines {
+            if let Use::Send(track) = &line.usage
+                && participant.subscriptions.get(track).is_some_and(|s| s.desired)
+            {
+                wanted.insert(track.clone(), line.mid);
+            }
+        }
+        let room = participant.room.clone();
+        let Some(room) = self.rooms.get(&room) else { return };
+        for publisher in &room.participants {
+            let Some(publisher) = self.people.get_mut(publisher) else {
+                continue;
+            };
+            let mut told = Vec::new();
+            for track in &mut publisher.tracks {
+                let leg = wanted.get(&track.id).map(|mid| LegTo { pid, mid: *mid });
+                track.legs.retain(|other| other.pid != pid || Some(*other) == leg);
+                if let Some(leg) = leg
+                    && !track.legs.contains(&leg)
+                {
+                    track.legs.push(leg);
+                }
+                if !track.told_subscribed && !track.legs.is_empty() {
+                    track.told_subscribed = true;
+                    told.push(track.id.as_str().to_owned());
+                }
+            }
+            for track_sid in told {
+                publisher.tell(Message::TrackSubscribed(proto::TrackSubscribed { track_sid }));
+            }
+        }
+    }
+}
+
+/// Kind of a track's line.
+pub(super) const fn kind_of(video: bool) -> LineKind {
+    if video { LineKind::Video } else { LineKind::Audio }
+}
+
+/// Lines that are wanted beyond those there are, audio and video.
+pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
+    let missing = |video: bool| {
+        let wanted = participant
+            .subscriptions
+            .values()
+            .filter(|s| s.desired && s.video == video && s.mid.is_none());
+        let usable = participant
+            .sending()
+            .lines
+            .iter()
+            .filter(|line| line.kind == kind_of(video))
+            .filter(|line| match &line.usage {
+                Use::Idle | Use::Cooling => true,
+                Use::Send(track) => !participant.subscriptions.get(track).is_some_and(|s| s.desired),
+                Use::Receive => false,
+            });
+        wanted.count().saturating_sub(usable.count()) as u32
+    };
+    (missing(false), missing(true))
+}
+
+/// Lines on which tracks are sent, for clients that can't find them by the names in the description.
+pub(super) fn mid_to_track(transport: &Transport) -> HashMap<String, String> {
+    let sending = transport.lines.iter().filter_map(|line| match &line.usage {
+        Use::Send(track) => Some((line.mid.to_string(), track.as_str().to_owned())),
+        _ => None,
+    });
+    sending.collect()
+}

@@ -1,0 +1,160 @@
+//! Offers of the server, to clients with a transport of its own for what they hear.
+
+use std::time::Instant;
+
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+
+use super::Core;
+use super::lines::{kind_of, mid_to_track};
+use crate::line::{Line, Use};
+use crate::participant::Pid;
+use crate::sdp::{Description, LineKind, rewrite};
+use crate::session::OfferPlan;
+use crate::transport::{Role, Transport, TransportId, Unanswered};
+
+/// Whether ICE goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum IceStart {
+    /// As it is.
+    AsItIs,
+    /// Anew, for a client that came back from another network.
+    Anew,
+}
+
+impl Core {
+    /// Offers what a participant is to be sent, unless an earlier offer is still under way: then its answer calls for
+    /// the next one. A client with one transport is never offered anything.
+    pub(super) fn offer(&mut self, now: Instant, pid: Pid, ice: IceStart) {
+        let Some(transport) = self.people.get_mut(&pid).and_then(|p| p.subscriber.as_mut()) else {
+            return;
+        };
+        if ice == IceStart::Anew {
+            // The client that is back may never have got it.
+            forget_offer(transport);
+        } else if transport.unanswered.is_some() {
+            transport.stale = true;
+            return;
+        }
+        self.assign_lines(pid);
+        let Some(participant) = self.people.get_mut(&pid) else {
+            return;
+        };
+        let waiting: Vec<(auralink_types::TrackId, LineKind)> = participant
+            .subscriptions
+            .iter()
+            .filter(|(_, s)| s.desired && s.mid.is_none())
+            .map(|(track, s)| (track.clone(), kind_of(s.video)))
+            .collect();
+        let Some(transport) = participant.subscriber.as_mut() else {
+            return;
+        };
+        // Lines that cool down are free after this exchange: only what they will not serve needs new ones.
+        let mut cooling: Vec<LineKind> = transport
+            .lines
+            .iter()
+            .filter(|line| line.usage == Use::Cooling)
+            .map(|line| line.kind)
+            .collect();
+        let fresh: Vec<_> = waiting
+            .into_iter()
+            .filter(|(_, kind)| match cooling.iter().position(|cools| cools == kind) {
+                Some(at) => {
+                    cooling.swap_remove(at);
+                    false
+                }
+                None => true,
+            })
+            .collect();
+        let plan = OfferPlan {
+            open_channels: !transport.answered,
+            restart_ice: ice == IceStart::Anew && transport.answered,
+            lines: transport
+                .lines
+                .iter()
+                .map(|line| (line.mid, matches!(line.usage, Use::Send(_))))
+                .collect(),
+            add: fresh.iter().map(|(_, kind)| *kind).collect(),
+        };
+        let offered = match transport.session.offer(&plan) {
+            Ok(Some(offered)) => offered,
+            Ok(None) => {
+                transport.stale = false;
+                return;
+            }
+            Err(error) => return self.fail(now, pid, &error),
+        };
+        for ((track, kind), mid) in fresh.into_iter().zip(offered.added) {
+            let mut line = Line::new(mid, kind);
+            line.usage = Use::Send(track.clone());
+            transport.lines.push(line);
+            if let Some(subscription) = participant.subscriptions.get_mut(&track) {
+                subscription.mid = Some(mid);
+            }
+        }
+        transport.offers += 1;
+        transport.stale = false;
+        let id = transport.offers;
+        transport.unanswered = Some(Unanswered {
+            id,
+            pending: offered.pending,
+        });
+        let mut description = match Description::parse(&offered.sdp) {
+            Ok(description) => description,
+            Err(error) => return self.refuse_description(now, pid, &error),
+        };
+        let Some(participant) = self.people.get(&pid) else {
+            return;
+        };
+        let transport = participant.sending();
+        self.bare_lines(participant, &transport.lines, &mut description);
+        let terms = self.terms(participant, &transport.lines);
+        rewrite(&mut description, |mid| terms.get(mid).cloned());
+        let offer = proto::SessionDescription {
+            r#type: "offer".into(),
+            sdp: description.to_string(),
+            id,
+            mid_to_track_id: mid_to_track(transport),
+        };
+        self.tell(pid, Message::Offer(offer));
+        self.drain(
+            now,
+            TransportId {
+                pid,
+                role: Role::Subscriber,
+            },
+        );
+    }
+
+    /// The client's answer: what was offered holds, and what changed meanwhile is offered next.
+    pub(super) fn handle_answer(&mut self, now: Instant, pid: Pid, answer: &proto::SessionDescription) {
+        let Some(transport) = self.people.get_mut(&pid).and_then(|p| p.subscriber.as_mut()) else {
+            return;
+        };
+        // Old SDKs don't number their answers; one that names another offer came too late.
+        let fits = |offer: &mut Unanswered| answer.id == 0 || answer.id == offer.id;
+        let Some(offer) = transport.unanswered.take_if(fits) else {
+            return;
+        };
+        if let Err(error) = transport.session.accept_answer(offer.pending, &answer.sdp) {
+            return self.refuse_description(now, pid, &error);
+        }
+        transport.answered = true;
+        let id = TransportId {
+            pid,
+            role: Role::Subscriber,
+        };
+        self.register_name(id);
+        self.lines_agreed(pid);
+        self.drain(now, id);
+        self.refresh(now, pid);
+    }
+}
+
+/// Takes back an offer that was not answered: its new lines are not there.
+fn forget_offer(transport: &mut Transport) {
+    if transport.unanswered.take().is_some() {
+        let session = &transport.session;
+        transport.lines.retain(|line| session.has_line(line.mid));
+    }
+}

@@ -1,0 +1,48 @@
+//! What the network does to a leg is seen by AIC.
+#![allow(clippy::unwrap_used)]
+
+mod peer;
+
+use std::time::{Duration, Instant};
+
+use auralink_types::NetworkClass;
+use peer::aic::{Microphone, policy, serve_aic};
+use peer::{in_both_shapes, two, until};
+use str0m::media::MediaKind;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+#[tokio::test]
+async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
+    in_both_shapes(async |shape| {
+        let mut aic = serve_aic().await;
+        aic.set("anna", policy(false));
+        let (mut anna, mut bert) = two(&aic.server, shape).await;
+        anna.publish("mic", MediaKind::Audio).await;
+        until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+            p[0].answers.len() > 1
+        })
+        .await;
+        let mut microphone = Microphone::new();
+        for (lose_every, wanted) in [
+            (0, [NetworkClass::Good, NetworkClass::Fair].as_slice()),
+            (4, [NetworkClass::Poor, NetworkClass::Bad].as_slice()),
+        ] {
+            bert.lose_every(lose_every);
+            let start = Instant::now();
+            let mut seen = Vec::new();
+            while !seen.last().is_some_and(|class| wanted.contains(class)) {
+                microphone.step(&mut anna, &mut bert).await;
+                while let Ok(row) = aic.rows.try_recv() {
+                    seen.push(row.network_class);
+                }
+                assert!(
+                    start.elapsed() < PATIENCE,
+                    "one in {lose_every} lost, and the classes were {seen:?}"
+                );
+            }
+            println!("one in {lose_every} lost: {seen:?}");
+        }
+    })
+    .await;
+}
