@@ -10,7 +10,6 @@ use livekit_protocol as proto;
 use peer::{Peer, Shape, in_both_shapes, serve, speak, two, until};
 use proto::DisconnectReason;
 use proto::signal_request::Message as Ask;
-use str0m::media::MediaKind;
 
 #[tokio::test]
 async fn the_room_is_told_who_is_there_and_what_they_publish() {

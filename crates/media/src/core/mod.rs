@@ -17,6 +17,7 @@ mod route;
 mod rows;
 mod steer;
 mod tick;
+mod transports;
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
@@ -25,7 +26,6 @@ use std::time::{Duration, Instant, SystemTime};
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::signal_response::Message;
-use str0m::ice::StunMessage;
 use str0m::net::Transmit;
 
 pub(crate) use audio::Tapped;
@@ -37,13 +37,10 @@ use crate::metrics::{Counters, DelayHistogram, Stats};
 use crate::participant::{Participant, Pid, RoomKey, SocketId};
 use crate::room::Room;
 use crate::session::{SessionConfig, SessionEvent};
-use crate::transport::{Role, Transport, TransportId};
+use crate::transport::{Role, TransportId};
 
 /// How often policies, deadlines and layers are looked at.
 const TICK: Duration = Duration::from_millis(100);
-
-/// Most addresses remembered per session; an old one falls out.
-const MAX_ADDRESSES: usize = 16;
 
 /// Most participants of one media task.
 const MAX_PARTICIPANTS: usize = 5_000;
@@ -186,99 +183,6 @@ impl Core {
         }
     }
 
-    fn transport_mut(&mut self, id: TransportId) -> Option<&mut Transport> {
-        self.people.get_mut(&id.pid)?.transport_mut(id.role)
-    }
-
-    /// STUN requests carry the session's name; everything else is known by its address.
-    fn owner_of(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<TransportId> {
-        const STUN_FIRST_BYTE_MAX: u8 = 3;
-        if datagram
-            .first()
-            .is_some_and(|first| *first <= STUN_FIRST_BYTE_MAX)
-        {
-            let message = StunMessage::parse(datagram).ok()?;
-            if let Some((local, _)) = message.split_username() {
-                let id = *self.ufrags.get(local)?;
-                self.remember_address(id, source);
-                return Some(id);
-            }
-        }
-        self.addresses.get(&source).copied()
-    }
-
-    fn remember_address(&mut self, id: TransportId, source: SocketAddr) {
-        if self.addresses.get(&source) == Some(&id) {
-            return;
-        }
-        let Some(transport) = self
-            .people
-            .get_mut(&id.pid)
-            .and_then(|p| p.transport_mut(id.role))
-        else {
-            return;
-        };
-        if transport.addresses.len() == MAX_ADDRESSES {
-            let oldest = transport.addresses.remove(0);
-            if self.addresses.get(&oldest) == Some(&id) {
-                self.addresses.remove(&oldest);
-            }
-        }
-        transport.addresses.push(source);
-        self.addresses.insert(source, id);
-    }
-
-    /// Registers a transport under the ICE name it has now: an ICE restart changes it.
-    fn register_name(&mut self, id: TransportId) {
-        let Some(transport) = self
-            .people
-            .get_mut(&id.pid)
-            .and_then(|p| p.transport_mut(id.role))
-        else {
-            return;
-        };
-        let name = transport.session.ufrag();
-        self.ufrags.remove(&transport.ufrag);
-        self.ufrags.insert(name.clone(), id);
-        transport.ufrag = name;
-    }
-
-    /// The candidate a peer must have sent to: one socket serves them all and doesn't say which.
-    fn local_address(&self, source: SocketAddr) -> SocketAddr {
-        let candidates = &self.sessions.candidates;
-        let family = || candidates.iter().filter(|c| c.is_ipv4() == source.is_ipv4());
-        let near = family().find(|c| c.ip() == source.ip());
-        let same_scope = || family().find(|c| c.ip().is_loopback() == source.ip().is_loopback());
-        let best = near.or_else(same_scope).or_else(|| candidates.first());
-        // A server has at least one candidate: its constructor sees to it.
-        *best.unwrap_or(&source)
-    }
-
-    /// Takes everything a session has to say.
-    fn drain(&mut self, now: Instant, id: TransportId) {
-        let Some(transport) = self
-            .people
-            .get_mut(&id.pid)
-            .and_then(|p| p.transport_mut(id.role))
-        else {
-            return;
-        };
-        let events = &mut self.events;
-        let drained = transport
-            .session
-            .drain(&mut self.transmits, |event| events.push_back((id, event)));
-        let due = transport.session.due();
-        if transport.timer != Some(due) {
-            if let Some(old) = transport.timer.replace(due) {
-                self.timers.remove(&(old, id));
-            }
-            self.timers.insert((due, id));
-        }
-        if let Err(error) = drained {
-            self.fail(now, id.pid, &error);
-        }
-    }
-
     /// Works off what the sessions said.
     fn settle(&mut self, now: Instant) {
         while let Some((id, event)) = self.events.pop_front() {
@@ -360,23 +264,6 @@ impl Core {
                     participants: vec![info],
                 }),
             );
-        }
-    }
-
-    /// Takes a transport out of every table, after its last words.
-    fn close_transport(&mut self, pid: Pid, role: Role, transport: &mut Transport) {
-        let id = TransportId { pid, role };
-        transport.session.close();
-        // What else it says concerns nobody any more.
-        let _ = transport.session.drain(&mut self.transmits, |_| {});
-        if let Some(due) = transport.timer {
-            self.timers.remove(&(due, id));
-        }
-        self.ufrags.remove(&transport.ufrag);
-        for address in &transport.addresses {
-            if self.addresses.get(address) == Some(&id) {
-                self.addresses.remove(address);
-            }
         }
     }
 

@@ -176,9 +176,11 @@ impl Core {
         let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
-        let (num_audios, num_videos) = match participant.sending_role() {
-            Role::Publisher => missing_lines(participant),
-            Role::Subscriber => (0, 0),
+        let single = participant.subscriber.is_none();
+        let (num_audios, num_videos) = if single {
+            missing_lines(participant)
+        } else {
+            (0, 0)
         };
         let transport = &mut participant.publisher;
         let waiting = transport
@@ -189,6 +191,9 @@ impl Core {
             return;
         }
         transport.asked_to_offer = Some(now);
+        // Old SDKs with two transports don't know the question: they hear it once for each change, and their next offer
+        // is answered with what holds then.
+        transport.stale = single;
         participant.tell(Message::MediaSectionsRequirement(
             proto::MediaSectionsRequirement {
                 num_audios,

@@ -79,9 +79,7 @@ impl SessionEvent {
                 jitter: stats.jitter,
             }),
             Event::EgressBitrateEstimate(BweKind::Twcc { estimate, .. } | BweKind::Remb { estimate, .. }) => {
-                Self::Capacity(Bitrate::from_bps(
-                    estimate.as_u64().min(u64::from(u32::MAX)) as u32
-                ))
+                Self::Capacity(Bitrate::bps(estimate.as_u64()))
             }
             Event::Closed => Self::Closed,
             _ => return None,
