@@ -24,14 +24,15 @@ async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
         })
         .await;
         let mut microphone = Microphone::new();
-        for (lose_every, wanted) in [
-            (0, [NetworkClass::Good, NetworkClass::Fair].as_slice()),
-            (4, [NetworkClass::Poor, NetworkClass::Bad].as_slice()),
-        ] {
+        // Delays of a busy machine alone make a network fair or poor; bad is only one that loses.
+        let known = |class: &NetworkClass| !matches!(class, NetworkClass::Unknown | NetworkClass::Bad);
+        let bad = |class: &NetworkClass| *class == NetworkClass::Bad;
+        let phases: [(u32, &dyn Fn(&NetworkClass) -> bool); 2] = [(0, &known), (2, &bad)];
+        for (lose_every, wanted) in phases {
             bert.lose_every(lose_every);
             let start = Instant::now();
             let mut seen = Vec::new();
-            while !seen.last().is_some_and(|class| wanted.contains(class)) {
+            while !seen.last().is_some_and(wanted) {
                 microphone.step(&mut anna, &mut bert).await;
                 while let Ok(row) = aic.rows.try_recv() {
                     seen.push(row.network_class);

@@ -65,6 +65,8 @@ pub struct Peer {
     seq: HashMap<Mid, SeqNo>,
     /// Channels on which it speaks.
     pub channels: HashMap<String, ChannelId>,
+    /// Channels on which it hears others.
+    pub ears: usize,
     pub connected: bool,
     pub messages: Vec<Message>,
     pub heard: Vec<Heard>,
@@ -134,6 +136,7 @@ impl Peer {
             sending: HashMap::new(),
             seq: HashMap::new(),
             channels: HashMap::new(),
+            ears: 0,
             connected: false,
             messages: Vec::new(),
             heard: Vec::new(),
@@ -303,8 +306,11 @@ impl Peer {
                 self.connected = false;
             }
             Event::KeyframeRequest(request) => self.keyframes.push(request.mid),
-            Event::ChannelOpen(id, label) if speaking => {
-                self.channels.insert(label, id);
+            Event::ChannelOpen(id, label) => {
+                self.ears += usize::from(hearing);
+                if speaking {
+                    self.channels.insert(label, id);
+                }
             }
             Event::ChannelData(data) => {
                 self.data
