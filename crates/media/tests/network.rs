@@ -25,10 +25,11 @@ async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
         .await;
         let mut microphone = Microphone::new();
         // Delays of a busy machine alone make a network fair or poor; bad is only one that loses.
-        let known = |class: &NetworkClass| !matches!(class, NetworkClass::Unknown | NetworkClass::Bad);
-        let bad = |class: &NetworkClass| *class == NetworkClass::Bad;
-        let phases: [(u32, &dyn Fn(&NetworkClass) -> bool); 2] = [(0, &known), (2, &bad)];
-        for (lose_every, wanted) in phases {
+        for lose_every in [0, 2] {
+            let wanted = |class: &NetworkClass| match lose_every {
+                0 => !matches!(class, NetworkClass::Unknown | NetworkClass::Bad),
+                _ => *class == NetworkClass::Bad,
+            };
             bert.lose_every(lose_every);
             let start = Instant::now();
             let mut seen = Vec::new();

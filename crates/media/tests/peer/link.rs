@@ -59,7 +59,7 @@ impl Link {
 
     pub fn take(&mut self, datagram: &[u8], source: SocketAddr) {
         self.arrived += 1;
-        if self.lose_every > 0 && self.arrived % self.lose_every == 0 {
+        if self.lose_every > 0 && self.arrived.is_multiple_of(self.lose_every) {
             return;
         }
         if let Ok(contents) = datagram.try_into() {
