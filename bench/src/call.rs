@@ -8,6 +8,7 @@ use anyhow::{Context as _, Result};
 use auralink_client::receive::Shape;
 use auralink_client::unit::Kind;
 use auralink_client::{AtEnd, AudioSource, Client, ClientOptions, Hearing, Report};
+use auralink_types::{Neural, NeuralRate, PacketTime, SourceCodec};
 use indicatif::ProgressBar;
 
 use crate::access;
@@ -137,7 +138,15 @@ async fn talk(
             Clients::Stock => false,
             Clients::Aic => true,
             Clients::StockSpeaker => name == NAMES[1],
+            Clients::NeuralSpeaker => name == NAMES[0],
         };
+        if options.aic && plan.clients == Clients::NeuralSpeaker {
+            options.begin_with = SourceCodec::Neural(Neural {
+                rate: NeuralRate::Kbps6,
+                packet: PacketTime::Ms60,
+                copies: 0,
+            });
+        }
         let from = Instant::now();
         let client = Client::join(options)
             .await
@@ -316,6 +325,7 @@ fn server_side(run: &mut Run, measured: Vec<Measured>) {
     let all = |pick: fn(&Measured) -> Option<f64>| measured.iter().filter_map(pick).collect::<Vec<_>>();
     let sum = |values: Vec<f64>| (!values.is_empty()).then(|| values.iter().sum::<f64>());
     run.quality_score = mean(&all(|one| one.quality_score));
+    run.quality_metric = measured.iter().find_map(|one| one.quality_metric.clone());
     run.compress_ms_p50 = mean(&all(|one| one.compress_ms_p50));
     run.compress_ms_p99 = all(|one| one.compress_ms_p99).into_iter().reduce(f64::max);
     let mut fallbacks: BTreeMap<String, u64> = BTreeMap::new();

@@ -4,12 +4,14 @@
 //! ```text
 //! ./x demo --seconds 20 --json demo.json
 //! ./x bench forward --json forward.json
+//! ./x bench expected --write
 //! ```
 #![forbid(unsafe_code)]
 
 mod access;
 mod call;
 mod demo;
+mod expected;
 mod forward;
 mod gaps;
 mod outcome;
@@ -45,6 +47,8 @@ enum Which {
     Demo(demo::DemoOptions),
     /// What the server adds to the way of a packet that it only forwards.
     Forward(forward::ForwardOptions),
+    /// What the ladder may expect of each rung, measured on training speakers held back from the model.
+    Expected(expected::ExpectedOptions),
 }
 
 #[tokio::main]
@@ -52,6 +56,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().which {
         Which::Demo(options) => demo::run(options).await,
         Which::Forward(options) => forward::run(options).await,
+        Which::Expected(options) => expected::run(options).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -76,6 +76,8 @@ pub struct Run {
     pub saved_percent: f64,
     /// Quality score as the server estimates it.
     pub quality_score: Option<f64>,
+    /// How it was made: `estimated_pesq_wb` from decoding what was coded, `expected_pesq_wb` from other speech.
+    pub quality_metric: Option<String>,
     /// Quality of the recording against what was spoken.
     pub pesq_wb: Option<f64>,
     /// Intelligibility, likewise.

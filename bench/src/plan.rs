@@ -27,6 +27,8 @@ pub enum Clients {
     /// The first is a stock client, the second an AIC client: what the first says, the server must code; what the
     /// second says, it must decode.
     StockSpeaker,
+    /// The first begins with the neural codec of its own accord, the second is a stock client that cannot decode it.
+    NeuralSpeaker,
 }
 
 /// A failure brought about in mid-call.
@@ -73,6 +75,16 @@ pub fn plans() -> Vec<Plan> {
             about: "The server codes what a stock client says for one that understands AIC; its AI worker is killed in mid-call and comes back.",
             config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
             clients: Clients::StockSpeaker,
+            outage: Some(Outage {
+                at: 0.35,
+                down_ms: 3_000,
+            }),
+        },
+        Plan {
+            mode: "neural_speaker_killed",
+            about: "A client begins with the neural codec although a stock client listens; the server steers it, and its AI worker is killed in mid-call.",
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
+            clients: Clients::NeuralSpeaker,
             outage: Some(Outage {
                 at: 0.35,
                 down_ms: 3_000,

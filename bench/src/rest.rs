@@ -27,6 +27,8 @@ pub struct Measured {
     pub figures: RestFigures,
     /// Mean quality score.
     pub quality_score: Option<f64>,
+    /// How most of the scores were made.
+    pub quality_metric: Option<String>,
     /// Median of the rows' medians.
     pub compress_ms_p50: Option<f64>,
     /// Highest of the rows' 99th percentiles.
@@ -134,10 +136,6 @@ fn measured(rows: &[Value], savings: &Value) -> Measured {
             .unwrap_or("unnamed");
         *fallbacks.entry(reason.to_owned()).or_default() += 1;
     }
-    let mut bases: BTreeMap<&str, usize> = BTreeMap::new();
-    for basis in rows.iter().filter_map(|row| row.get("savings_basis")?.as_str()) {
-        *bases.entry(basis).or_default() += 1;
-    }
     Measured {
         figures: RestFigures {
             rows: rows.len(),
@@ -147,16 +145,28 @@ fn measured(rows: &[Value], savings: &Value) -> Measured {
             avg_savings_percent: savings.get("avg_savings_percent").and_then(Value::as_f64),
             total_saved_mb: savings.get("total_saved_mb").and_then(Value::as_f64),
             total_frames: savings.get("total_frames").and_then(Value::as_u64),
-            basis: bases
-                .into_iter()
-                .max_by_key(|(_, count)| *count)
-                .map(|(basis, _)| basis.to_owned()),
+            basis: most(rows.iter().filter_map(|row| row.get("savings_basis")?.as_str())),
         },
         quality_score: mean(&column("quality_score")),
+        quality_metric: most(
+            rows.iter()
+                .filter(|row| row.get("quality_score").is_some_and(Value::is_number))
+                .filter_map(|row| row.get("quality_metric")?.as_str()),
+        ),
         compress_ms_p50: latencies.get(latencies.len() / 2).copied(),
         compress_ms_p99: column("inference_latency_p99_ms").into_iter().reduce(f64::max),
         fallbacks,
     }
+}
+
+/// The word said most often.
+fn most<'a>(words: impl Iterator<Item = &'a str>) -> Option<String> {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for word in words {
+        *counts.entry(word).or_default() += 1;
+    }
+    let most = counts.into_iter().max_by_key(|(_, count)| *count)?;
+    Some(most.0.to_owned())
 }
 
 /// Mean of some values; `None` of none.
@@ -174,7 +184,7 @@ mod tests {
         let rows = [
             json!({ "original_bandwidth_kbps": 200.0, "compressed_bandwidth_kbps": 50.0, "savings_basis": "measured",
                     "inference_latency_ms": 0.4, "inference_latency_p99_ms": 0.9, "quality_score": 0.8,
-                    "fallback_triggered": false, "fallback_reason": null }),
+                    "quality_metric": "expected_pesq_wb", "fallback_triggered": false, "fallback_reason": null }),
             json!({ "original_bandwidth_kbps": 200.0, "compressed_bandwidth_kbps": 30.0, "savings_basis": "measured",
                     "inference_latency_ms": null, "quality_score": null,
                     "fallback_triggered": true, "fallback_reason": "core_unreachable" }),
@@ -186,6 +196,7 @@ mod tests {
         assert_eq!(found.figures.saved_percent, Some(80.0));
         assert_eq!(found.figures.basis.as_deref(), Some("measured"));
         assert_eq!(found.figures.total_frames, Some(99));
+        assert_eq!(found.quality_metric.as_deref(), Some("expected_pesq_wb"));
         assert_eq!(
             (found.compress_ms_p50, found.compress_ms_p99),
             (Some(0.4), Some(0.9))

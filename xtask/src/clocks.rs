@@ -17,7 +17,7 @@ const DRIVERS: [&str; 11] = [
     "crates/auralink/",            // the binary: wiring only
     "crates/aicore/src/core.rs",   // supervises threads
     "crates/aicore/src/worker.rs", // measures what a frame costs
-    "crates/client/src/driver.rs",
+    "crates/client/src/driver/",
     "crates/control/src/handlers.rs", // the edge of HTTP: checks tokens against the wall clock
     "crates/media/src/driver.rs",
     "crates/media/src/sdp/rules.rs", // tests in a file of their own

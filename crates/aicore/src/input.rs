@@ -1,4 +1,5 @@
-//! The publisher's packets to 16 kHz sound, with what is missing made up for.
+//! The publisher's packets to sound, with what is missing made up for: at 16 kHz for the neural codec and for
+//! measuring, and at 48 kHz as well while somebody is coded for with all of its bandwidth.
 
 use auralink_codec as codec;
 use auralink_engine::InKind;
@@ -13,29 +14,40 @@ pub(crate) const FRAME_TICKS: u64 = 960;
 const CONCEAL_MAX: u64 = 6 * FRAME_TICKS;
 /// Longest Opus packet, 120 ms, at 16 kHz.
 const OPUS_MAX: usize = 1920;
+/// Samples at 48 kHz for one at 16 kHz.
+pub(crate) const WIDE: usize = 3;
 
 /// Decoders of one published track.
 pub(crate) struct Input {
-    opus: opus::Decoder,
+    opus: OpusDecoder<1>,
+    wide: Option<OpusDecoder<WIDE>>,
     neural: Option<codec::Decoder>,
     packet: AicPacket,
     /// RTP time at which the next sample is due.
     due: Option<u64>,
     last: Option<InKind>,
     pcm: Vec<f32>,
+    wide_pcm: Vec<f32>,
+}
+
+/// A decoder that gives `SCALE` samples for one at 16 kHz.
+struct OpusDecoder<const SCALE: usize>(opus::Decoder);
+
+/// A stretch of sound.
+pub(crate) struct Sound<'a> {
+    /// RTP time of the first sample.
+    pub(crate) timestamp: u64,
+    /// 16 kHz.
+    pub(crate) pcm: &'a [f32],
+    /// The same at 48 kHz, where it was asked for and the publisher's codec has it.
+    pub(crate) wide: Option<&'a [f32]>,
+    /// It does not follow what came before: pending packets must not be joined with it.
+    pub(crate) fresh: bool,
 }
 
 /// What a packet turned out to be.
 pub(crate) enum Decoded<'a> {
-    /// Sound from this RTP time on; `fresh` when it does not follow what came before.
-    Sound {
-        /// RTP time of the first sample.
-        timestamp: u64,
-        /// 16 kHz.
-        pcm: &'a [f32],
-        /// Whether pending packets must not be joined with it.
-        fresh: bool,
-    },
+    Sound(Sound<'a>),
     /// Nothing new: a duplicate, or too late.
     Old,
     /// Unreadable.
@@ -45,13 +57,25 @@ pub(crate) enum Decoded<'a> {
 impl Input {
     pub(crate) fn new(model: Option<&std::sync::Arc<codec::Model>>) -> Result<Self, opus::OpusError> {
         Ok(Self {
-            opus: opus::Decoder::new(codec::SAMPLE_RATE, 1, 0)?,
+            opus: OpusDecoder::new()?,
+            wide: None,
             neural: model.map(|m| codec::Decoder::new(m.clone())),
             packet: AicPacket::default(),
             due: None,
             last: None,
             pcm: Vec::with_capacity(2 * OPUS_MAX),
+            wide_pcm: Vec::new(),
         })
+    }
+
+    /// Whether 48 kHz are wanted from now on.
+    pub(crate) fn set_wide(&mut self, wanted: bool) -> Result<(), opus::OpusError> {
+        match (wanted, &self.wide) {
+            (true, None) => self.wide = Some(OpusDecoder::new()?),
+            (false, Some(_)) => self.wide = None,
+            _ => {}
+        }
+        Ok(())
     }
 
     /// Decodes one packet, concealing a short hole before it.
@@ -63,53 +87,37 @@ impl Input {
             Some(due) => Some(timestamp - due),
         };
         self.pcm.clear();
+        self.wide_pcm.clear();
         let switched = self.last.is_some_and(|last| last != kind);
-        let filled = if switched { None } else { hole };
+        // The other decoder knows nothing of the hole: silence keeps the time line.
+        let silence = hole.filter(|_| switched).unwrap_or(0) / TICKS;
+        self.pcm.resize(silence as usize, 0.0);
+        let concealed = hole.filter(|_| !switched).unwrap_or(0);
         let ok = match kind {
-            InKind::Opus => self.decode_opus(filled, payload),
-            InKind::Aic => self.decode_aic(filled, payload),
+            InKind::Opus => {
+                if let Some(wide) = &mut self.wide {
+                    self.wide_pcm.resize(silence as usize * WIDE, 0.0);
+                    wide.decode(concealed, payload, &mut self.wide_pcm);
+                }
+                self.opus.decode(concealed, payload, &mut self.pcm)
+            }
+            InKind::Aic => self.decode_aic(concealed, payload),
         };
         if !ok {
             return Decoded::Bad;
         }
-        if let Some(hole) = filled.is_none().then_some(hole).flatten() {
-            // The other decoder knows nothing of the hole: silence keeps the time line.
-            self.pcm
-                .splice(0..0, std::iter::repeat_n(0.0, (hole / TICKS) as usize));
-        }
         self.last = Some(kind);
         let from = hole.map_or(timestamp, |hole| timestamp - hole);
         self.due = Some(from + self.pcm.len() as u64 * TICKS);
-        Decoded::Sound {
+        Decoded::Sound(Sound {
             timestamp: from,
             pcm: &self.pcm,
+            wide: (self.wide_pcm.len() == WIDE * self.pcm.len()).then_some(&self.wide_pcm[..]),
             fresh: hole.is_none(),
-        }
+        })
     }
 
-    fn decode_opus(&mut self, hole: Option<u64>, payload: &[u8]) -> bool {
-        let mut room = [0.0f32; OPUS_MAX];
-        let mut missing = hole.unwrap_or(0) / TICKS;
-        // Opus conceals in steps of 2.5 ms (40 samples).
-        while missing >= 40 {
-            let step = missing.min(codec::FRAME_SAMPLES as u64) / 40 * 40;
-            match self.opus.conceal(step as usize, &mut room) {
-                Ok(samples) => self.pcm.extend_from_slice(&room[..samples]),
-                Err(_) => self.pcm.extend(std::iter::repeat_n(0.0, step as usize)),
-            }
-            missing -= step;
-        }
-        self.pcm.extend(std::iter::repeat_n(0.0, missing as usize));
-        match self.opus.decode(payload, &mut room) {
-            Ok(samples) => {
-                self.pcm.extend_from_slice(&room[..samples]);
-                true
-            }
-            Err(_) => false,
-        }
-    }
-
-    fn decode_aic(&mut self, hole: Option<u64>, payload: &[u8]) -> bool {
+    fn decode_aic(&mut self, hole: u64, payload: &[u8]) -> bool {
         let Some(decoder) = &mut self.neural else {
             return false;
         };
@@ -117,7 +125,7 @@ impl Input {
             return false;
         }
         let mut frame = [0.0f32; codec::FRAME_SAMPLES];
-        let missing = hole.unwrap_or(0) / FRAME_TICKS;
+        let missing = hole / FRAME_TICKS;
         for back in (0..missing as usize).rev() {
             // Copies are the frames just before the packet, latest first.
             let copied = back < self.packet.copy_count()
@@ -134,5 +142,32 @@ impl Input {
             self.pcm.extend_from_slice(&frame);
         }
         true
+    }
+}
+
+impl<const SCALE: usize> OpusDecoder<SCALE> {
+    fn new() -> Result<Self, opus::OpusError> {
+        opus::Decoder::new(codec::SAMPLE_RATE * SCALE as u32, 1, 0).map(Self)
+    }
+
+    /// Appends a hole's concealment and the packet; `false` when it cannot be decoded.
+    fn decode(&mut self, hole: u64, payload: &[u8], out: &mut Vec<f32>) -> bool {
+        // Opus conceals in steps of 2.5 ms.
+        let unit = 40 * SCALE;
+        let mut missing = (hole / TICKS) as usize * SCALE;
+        while missing >= unit {
+            let step = missing.min(codec::FRAME_SAMPLES * SCALE) / unit * unit;
+            let start = out.len();
+            out.resize(start + step, 0.0);
+            if self.0.conceal(step, &mut out[start..]).is_err() {
+                out[start..].fill(0.0);
+            }
+            missing -= step;
+        }
+        let start = out.len() + missing;
+        out.resize(start + OPUS_MAX * SCALE, 0.0);
+        let decoded = self.0.decode(payload, &mut out[start..]);
+        out.truncate(start + decoded.as_ref().map_or(0, |samples| *samples));
+        decoded.is_ok()
     }
 }

@@ -16,6 +16,7 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod coder;
 mod core;
 mod input;
 mod output;

@@ -1,89 +1,103 @@
-//! 16 kHz sound to packets of one rung, with an eye on their quality.
+//! Sound to packets of one rung, with an eye on their quality.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 
 use auralink_codec as codec;
 use auralink_engine::Coded;
-use auralink_opus as opus;
 use auralink_quality::Estimator;
-use auralink_types::{Lean, Neural, PacketTime, Reason, Rung};
-use auralink_wire::aic::{AicPacket, DEFAULT_COPY_LEVELS, MAX_COPIES};
+use auralink_types::{PacketTime, Reason, Rung};
 
-use crate::input::{FRAME_TICKS, TICKS};
+use crate::coder::{Coder, LeanCoder, deserves_full_band};
+use crate::input::{Sound, TICKS, WIDE};
 
-/// Largest coded packet; 120 ms at the dearest rate stay far below.
-const PACKET_MAX: usize = 1500;
-
-/// Levels of a copy, as an array size.
-const COPY: usize = DEFAULT_COPY_LEVELS as usize;
+/// Samples of a frame.
+const FRAME: usize = codec::FRAME_SAMPLES;
+/// Samples of the longest packet, 120 ms.
+const SAMPLES_MAX: usize = 6 * FRAME;
 
 /// One rung of one track.
 pub(crate) struct Output {
     pub(crate) rung: Rung,
     coder: Coder,
     packet: PacketTime,
+    /// Sound not yet in a packet, at 16 kHz and, for a wide coder, at 48 kHz.
     pending: Vec<f32>,
+    pending_wide: Vec<f32>,
     pending_from: u64,
+    /// Frames of `pending` that the coder has taken already.
+    taken: usize,
     heard: Vec<f32>,
     estimator: Estimator,
 }
 
-enum Coder {
-    Lean {
-        encoder: opus::Encoder,
-        monitor: opus::Decoder,
-    },
-    Neural(Box<NeuralCoder>),
-}
-
-struct NeuralCoder {
-    encoder: codec::Encoder,
-    monitor: codec::Decoder,
-    packet: AicPacket,
-    levels: usize,
-    copies: usize,
-    /// First levels of the last frames, latest first.
-    past: VecDeque<[u16; COPY]>,
-}
-
 impl Output {
-    /// The coder of a rung; `None` for [`Rung::Original`], which needs none.
+    /// The output of a rung; `None` for [`Rung::Original`], which needs none.
     pub(crate) fn new(rung: Rung, model: Option<&Arc<codec::Model>>) -> Result<Option<Self>, Reason> {
-        let (coder, packet, delay) = match rung {
-            Rung::Original => return Ok(None),
-            Rung::Lean(lean) => lean_coder(lean)?,
-            Rung::Neural(neural) => neural_coder(neural, model.ok_or(Reason::ModelFailure)?),
+        let (Some((coder, delay)), Some(packet)) = (Coder::new(rung, model)?, packet_of(rung)) else {
+            return Ok(None);
         };
-        let samples = packet.frames() * codec::FRAME_SAMPLES;
         Ok(Some(Self {
             rung,
             coder,
             packet,
-            pending: Vec::with_capacity(samples * 3),
+            pending: Vec::with_capacity(SAMPLES_MAX * 3),
+            pending_wide: Vec::new(),
             pending_from: 0,
-            heard: vec![0.0; samples],
+            taken: 0,
+            heard: vec![0.0; SAMPLES_MAX],
             estimator: Estimator::with_delay(delay),
         }))
     }
 
+    /// Whether sound at 48 kHz is wanted.
+    pub(crate) fn is_wide(&self) -> bool {
+        matches!(self.rung, Rung::Lean(lean) if deserves_full_band(lean))
+    }
+
+    /// How little the coder would have to change to go on as that rung: lower is nearer, `None` is another coder.
+    pub(crate) fn distance(&self, rung: Rung) -> Option<u64> {
+        match (self.rung, rung) {
+            (Rung::Lean(is), Rung::Lean(other)) => (deserves_full_band(is) == deserves_full_band(other))
+                .then(|| is.bitrate.as_bps().abs_diff(other.bitrate.as_bps())),
+            (Rung::Neural(is), Rung::Neural(other)) => {
+                Some(is.rate.bitrate().as_bps().abs_diff(other.rate.bitrate().as_bps()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Goes on as another rung of the family with the next packet; what is pending stays.
+    pub(crate) fn become_rung(&mut self, rung: Rung) -> Result<(), Reason> {
+        if self.distance(rung).is_none_or(|distance| distance > 0) {
+            self.estimator.forget();
+        }
+        self.coder.become_rung(rung)?;
+        self.packet = packet_of(rung).unwrap_or(self.packet);
+        self.rung = rung;
+        Ok(())
+    }
+
     /// Takes sound that follows what is pending, or starts anew.
-    pub(crate) fn push(
-        &mut self,
-        timestamp: u64,
-        pcm: &[f32],
-        fresh: bool,
-        out: &mut Vec<Coded>,
-    ) -> Result<(), Reason> {
-        if fresh {
+    pub(crate) fn push(&mut self, sound: &Sound<'_>, out: &mut Vec<Coded>) -> Result<(), Reason> {
+        let changed = self.fit(sound)?;
+        if sound.fresh || changed {
             self.pending.clear();
+            self.pending_wide.clear();
+            self.taken = 0;
         }
         if self.pending.is_empty() {
-            self.pending_from = timestamp;
+            self.pending_from = sound.timestamp;
         }
-        self.pending.extend_from_slice(pcm);
-        let samples = self.packet.frames() * codec::FRAME_SAMPLES;
-        while self.pending.len() >= samples {
+        self.pending.extend_from_slice(sound.pcm);
+        self.pending_wide
+            .extend_from_slice(sound.wide.unwrap_or_default());
+        loop {
+            self.code_ahead()?;
+            // A packet that was to be longer is as long as what the coder has taken.
+            let samples = self.packet.frames().max(self.taken) * FRAME;
+            if self.pending.len() < samples {
+                return Ok(());
+            }
             let payload = self.code(samples)?;
             self.estimator
                 .push(&self.pending[..samples], &self.heard[..samples]);
@@ -95,81 +109,57 @@ impl Output {
                 quality: self.estimator.estimate(),
             });
             self.pending.drain(..samples);
+            let coded = (samples * WIDE).min(self.pending_wide.len());
+            self.pending_wide.drain(..coded);
             self.pending_from += samples as u64 * TICKS;
+            self.taken = 0;
         }
+    }
+
+    /// A wide coder is made anew when the publisher's codec begins or ceases to give 48 kHz; whether it was.
+    fn fit(&mut self, sound: &Sound<'_>) -> Result<bool, Reason> {
+        let wide = self.is_wide() && sound.wide.is_some();
+        match &mut self.coder {
+            Coder::Lean(coder) if coder.wide != wide => {
+                (*coder, _) = LeanCoder::new(coder.lean, wide)?;
+                self.estimator.restart();
+                Ok(true)
+            }
+            _ => Ok(false),
+        }
+    }
+
+    /// Hands the neural coder the whole frames that are there.
+    fn code_ahead(&mut self) -> Result<(), Reason> {
+        let Coder::Neural(coder) = &mut self.coder else {
+            return Ok(());
+        };
+        let there = (self.pending.len() / FRAME).min(self.packet.frames());
+        for at in self.taken..there {
+            if at == 0 {
+                coder.begin(self.pending_from)?;
+            }
+            let frame = at * FRAME..(at + 1) * FRAME;
+            coder.frame(&self.pending[frame.clone()], &mut self.heard[frame])?;
+        }
+        self.taken = self.taken.max(there);
         Ok(())
     }
 
     fn code(&mut self, samples: usize) -> Result<Arc<[u8]>, Reason> {
-        let pcm = &self.pending[..samples];
+        let heard = &mut self.heard[..samples];
         match &mut self.coder {
-            Coder::Lean { encoder, monitor } => {
-                let mut room = [0u8; PACKET_MAX];
-                let len = encoder.encode(pcm, &mut room).map_err(|_| Reason::ModelFailure)?;
-                monitor
-                    .decode(&room[..len], &mut self.heard)
-                    .map_err(|_| Reason::ModelFailure)?;
-                Ok(Arc::from(&room[..len]))
-            }
-            Coder::Neural(coder) => coder.code(pcm, self.pending_from, &mut self.heard),
+            Coder::Lean(coder) if coder.wide => coder.code(&self.pending_wide[..samples * WIDE], heard),
+            Coder::Lean(coder) => coder.code(&self.pending[..samples], heard),
+            Coder::Neural(coder) => coder.finish(),
         }
     }
 }
 
-impl NeuralCoder {
-    fn code(&mut self, pcm: &[f32], timestamp: u64, heard: &mut [f32]) -> Result<Arc<[u8]>, Reason> {
-        // Frames are numbered by their RTP time, so that every rung and every restart agrees on the numbers.
-        self.packet.restart((timestamp / FRAME_TICKS) as u16, false);
-        for copy in self.past.iter().take(self.copies) {
-            self.packet.push_copy(copy).map_err(|_| Reason::ModelFailure)?;
-        }
-        let mut codes = [0u16; codec::LEVELS_MAX];
-        let codes = &mut codes[..self.levels];
-        let frames = pcm
-            .chunks_exact(codec::FRAME_SAMPLES)
-            .zip(heard.chunks_exact_mut(codec::FRAME_SAMPLES));
-        for (frame, heard) in frames {
-            self.encoder.encode(frame, codes);
-            self.monitor
-                .decode(codes, heard)
-                .map_err(|_| Reason::ModelFailure)?;
-            if heard.iter().any(|sample| !sample.is_finite()) {
-                return Err(Reason::ModelFailure);
-            }
-            self.packet.push_frame(codes).map_err(|_| Reason::ModelFailure)?;
-            self.past.truncate(MAX_COPIES - 1);
-            self.past.push_front(std::array::from_fn(|level| codes[level]));
-        }
-        let mut payload = Vec::with_capacity(self.packet.payload_len());
-        self.packet
-            .write(&mut payload)
-            .map_err(|_| Reason::ModelFailure)?;
-        Ok(payload.into())
+fn packet_of(rung: Rung) -> Option<PacketTime> {
+    match rung {
+        Rung::Original => None,
+        Rung::Lean(lean) => Some(lean.packet),
+        Rung::Neural(neural) => Some(neural.packet),
     }
-}
-
-fn lean_coder(lean: Lean) -> Result<(Coder, PacketTime, usize), Reason> {
-    let config = opus::EncoderConfig::lean(lean.bitrate.as_bps() as u32, lean.packet.millis());
-    let failed = |_| Reason::ModelFailure;
-    let mut encoder = opus::Encoder::new(&config).map_err(failed)?;
-    let delay = encoder.lookahead().map_err(failed)?;
-    let monitor = opus::Decoder::new(codec::SAMPLE_RATE, 1, 0).map_err(failed)?;
-    Ok((Coder::Lean { encoder, monitor }, lean.packet, delay))
-}
-
-fn neural_coder(neural: Neural, model: &Arc<codec::Model>) -> (Coder, PacketTime, usize) {
-    let levels = neural.rate.levels();
-    let coder = NeuralCoder {
-        encoder: codec::Encoder::new(model.clone()),
-        monitor: codec::Decoder::new(model.clone()),
-        packet: AicPacket::new(model.id().0, levels as u8, DEFAULT_COPY_LEVELS),
-        levels,
-        copies: usize::from(neural.copies).min(MAX_COPIES),
-        past: VecDeque::with_capacity(MAX_COPIES),
-    };
-    (
-        Coder::Neural(Box::new(coder)),
-        neural.packet,
-        codec::OUTPUT_LAG_SAMPLES,
-    )
 }

@@ -27,14 +27,32 @@ impl Stream {
         Ok(stream)
     }
 
-    /// Coders of rungs that stay keep their state.
+    /// Coders of rungs that stay keep their state. One that nobody needs as it is goes on as a new rung of its
+    /// family, at its next packet, so that its listener hears no seam.
     pub(crate) fn set_rungs(&mut self, rungs: &[Rung]) -> Result<(), Reason> {
-        self.outputs.retain(|output| rungs.contains(&output.rung));
+        let (mut kept, mut spare): (Vec<Output>, Vec<Output>) = std::mem::take(&mut self.outputs)
+            .into_iter()
+            .partition(|output| rungs.contains(&output.rung));
         for &rung in rungs {
-            if !self.outputs.iter().any(|output| output.rung == rung) {
-                self.outputs.extend(Output::new(rung, self.model.as_ref())?);
+            if kept.iter().any(|output| output.rung == rung) {
+                continue;
+            }
+            let nearest = (0..spare.len())
+                .filter_map(|at| Some((spare[at].distance(rung)?, at)))
+                .min();
+            match nearest {
+                Some((_, at)) => {
+                    let mut output = spare.swap_remove(at);
+                    output.become_rung(rung)?;
+                    kept.push(output);
+                }
+                None => kept.extend(Output::new(rung, self.model.as_ref())?),
             }
         }
+        self.input
+            .set_wide(kept.iter().any(Output::is_wide))
+            .map_err(|_| Reason::ModelFailure)?;
+        self.outputs = kept;
         Ok(())
     }
 
@@ -42,13 +60,9 @@ impl Stream {
     /// a hole, which is concealed.
     pub(crate) fn handle_frame(&mut self, frame: &InFrame, out: &mut Vec<Coded>) -> Result<(), Reason> {
         match self.input.decode(frame.kind, frame.timestamp, &frame.payload) {
-            Decoded::Sound {
-                timestamp,
-                pcm,
-                fresh,
-            } => {
+            Decoded::Sound(sound) => {
                 for output in &mut self.outputs {
-                    output.push(timestamp, pcm, fresh, out)?;
+                    output.push(&sound, out)?;
                 }
                 Ok(())
             }

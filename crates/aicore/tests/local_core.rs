@@ -227,3 +227,116 @@ fn ten_thousand_random_payloads_harm_nothing() {
         while core.poll().is_some() {}
     }
 }
+
+fn lean(kbps: u64, packet: PacketTime) -> Rung {
+    let bitrate = Bitrate::kbps(kbps);
+    Rung::Lean(Lean { bitrate, packet })
+}
+
+fn neural(rate: NeuralRate, packet: PacketTime) -> Rung {
+    let copies = 0;
+    Rung::Neural(Neural { rate, packet, copies })
+}
+
+#[test]
+fn packets_get_longer_and_dearer_from_the_same_coder_without_a_hole() {
+    let (mut core, woken) = core();
+    let steps = [
+        [
+            lean(12, PacketTime::Ms40),
+            neural(NeuralRate::Kbps6, PacketTime::Ms40),
+        ],
+        [
+            lean(12, PacketTime::Ms60),
+            neural(NeuralRate::Kbps6, PacketTime::Ms80),
+        ],
+        [
+            lean(16, PacketTime::Ms60),
+            neural(NeuralRate::Kbps3, PacketTime::Ms80),
+        ],
+        [
+            lean(16, PacketTime::Ms20),
+            neural(NeuralRate::Kbps3, PacketTime::Ms20),
+        ],
+    ];
+    let stream = core.open(&steps[0]).unwrap();
+    // 13 frames a step: neither 40, 60 nor 80 ms packets are whole at its end.
+    for (n, packet) in voice(13 * steps.len()).iter().enumerate() {
+        if n % 13 == 0 {
+            core.set_rungs(stream, &steps[n / 13]).unwrap();
+        }
+        submit(&mut core, stream, InKind::Opus, 5_000 + n as u64 * 960, packet).unwrap();
+    }
+    let outcomes = collect(&mut core, &woken, |o| took(o) == 13 * steps.len());
+    for family in [0, 1] {
+        let of = |rung| steps.iter().any(|step| step[family] == rung);
+        let packets = outcomes.iter().filter_map(|outcome| match outcome {
+            Outcome::Coded { packet, .. } if of(packet.rung) => Some(packet),
+            _ => None,
+        });
+        let mut due = 5_000;
+        let mut rungs = Vec::new();
+        for packet in packets {
+            assert_eq!(packet.timestamp, due, "{:?}", packet.rung);
+            due += packet.samples;
+            if rungs.last() != Some(&packet.rung) {
+                rungs.push(packet.rung);
+            }
+        }
+        assert_eq!(due, 5_000 + 13 * 4 * 960, "to the last frame");
+        assert_eq!(rungs, steps.map(|step| step[family]));
+    }
+}
+
+#[test]
+fn a_rate_that_deserves_it_carries_what_lies_above_8_khz() {
+    let config = EncoderConfig {
+        sample_rate: 48_000,
+        bandwidth: None,
+        signal: auralink_opus::Signal::Music,
+        ..EncoderConfig::lean(96_000, 20)
+    };
+    let mut encoder = Encoder::new(&config).unwrap();
+    let wave = |hz: f32, n: usize| (2.0 * std::f32::consts::PI * hz * n as f32 / 48_000.0).sin();
+    let packets: Vec<Vec<u8>> = (0..100)
+        .map(|frame| {
+            let pcm: Vec<f32> = (frame * 960..(frame + 1) * 960)
+                .map(|n| 0.2 * wave(400.0, n) + 0.1 * wave(10_000.0, n))
+                .collect();
+            let mut packet = vec![0; 1500];
+            let len = encoder.encode(&pcm, &mut packet).unwrap();
+            packet.truncate(len);
+            packet
+        })
+        .collect();
+    let high = |rung: Rung| {
+        let (mut core, woken) = core();
+        let stream = core.open(&[rung]).unwrap();
+        for (n, packet) in packets.iter().enumerate() {
+            submit(&mut core, stream, InKind::Opus, n as u64 * 960, packet).unwrap();
+        }
+        let coded = coded(&collect(&mut core, &woken, |o| took(o) == packets.len()), rung);
+        assert_eq!(coded.len(), 33);
+        let mut decoder = Decoder::new(48_000, 1, 0).unwrap();
+        let (mut heard, mut room) = (Vec::new(), [0.0; 5760]);
+        for packet in &coded {
+            let samples = decoder.decode(&packet.payload, &mut room).unwrap();
+            heard.extend_from_slice(&room[..samples]);
+        }
+        // The share of a tone at 10 kHz in the second second.
+        let heard = &heard[48_000..];
+        let part = |shift: f32| -> f32 {
+            let sum: f32 = heard
+                .iter()
+                .enumerate()
+                .map(|(n, x)| {
+                    x * (2.0 * std::f32::consts::PI * (10_000.0 * n as f32 / 48_000.0 + shift)).sin()
+                })
+                .sum();
+            sum / heard.len() as f32
+        };
+        2.0 * part(0.0).hypot(part(0.25))
+    };
+    let (wide, narrow) = (high(lean(32, PacketTime::Ms60)), high(lean(12, PacketTime::Ms60)));
+    assert!(wide > 0.02 && narrow < 0.002, "{wide} and {narrow} of 0.1");
+}

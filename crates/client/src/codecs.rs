@@ -141,7 +141,7 @@ impl Default for OwnSettings {
     }
 }
 
-/// One encoder, set for one packet time.
+/// The encoder of a published track.
 pub(crate) enum AudioEncoder {
     Opus(opus::Encoder),
     Neural(Box<NeuralEncoder>),
@@ -159,33 +159,32 @@ pub(crate) struct NeuralEncoder {
     narrow: [f32; FRAME_16K],
 }
 
+/// Settings of Opus as the client has it by itself.
+pub(crate) fn own(settings: &OwnSettings, packet_ms: u32, dtx: bool) -> opus::EncoderConfig {
+    opus::EncoderConfig {
+        sample_rate: SAMPLE_RATE,
+        channels: 1,
+        bitrate: settings.bitrate,
+        packet_ms,
+        complexity: 9,
+        vbr: true,
+        dtx,
+        inband_fec: true,
+        expected_loss_percent: 0,
+        signal: opus::Signal::Auto,
+        application: opus::Application::Voip,
+        bandwidth: None,
+    }
+}
+
+/// Settings of Opus on the lean rung.
+pub(crate) fn lean(lean: &Lean, packet_ms: u32) -> opus::EncoderConfig {
+    let bitrate = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
+    opus::EncoderConfig::lean_48k(bitrate, packet_ms)
+}
+
 impl AudioEncoder {
-    pub(crate) fn own(settings: &OwnSettings, packet_ms: u32, dtx: bool) -> Result<Self, JoinError> {
-        Self::opus(&opus::EncoderConfig {
-            sample_rate: SAMPLE_RATE,
-            channels: 1,
-            bitrate: settings.bitrate,
-            packet_ms,
-            complexity: 9,
-            vbr: true,
-            dtx,
-            inband_fec: true,
-            expected_loss_percent: 0,
-            signal: opus::Signal::Auto,
-            application: opus::Application::Voip,
-            bandwidth: None,
-        })
-    }
-
-    pub(crate) fn lean(lean: &Lean, packet_ms: u32) -> Result<Self, JoinError> {
-        let bitrate = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
-        Self::opus(&opus::EncoderConfig {
-            sample_rate: SAMPLE_RATE,
-            ..opus::EncoderConfig::lean(bitrate, packet_ms)
-        })
-    }
-
-    fn opus(config: &opus::EncoderConfig) -> Result<Self, JoinError> {
+    pub(crate) fn opus(config: &opus::EncoderConfig) -> Result<Self, JoinError> {
         opus::Encoder::new(config)
             .map(Self::Opus)
             .map_err(|error| JoinError::Codec(error.to_string()))
@@ -230,19 +229,33 @@ impl AudioEncoder {
 }
 
 impl NeuralEncoder {
+    /// Goes on at another rate or with other copies; what it knows of earlier audio stays.
+    pub(crate) fn configure(&mut self, neural: &Neural) {
+        let levels = neural.rate.levels().min(self.codes.len());
+        if levels != self.levels {
+            self.levels = levels;
+            self.packet.set_levels(levels as u8, DEFAULT_COPY_LEVELS);
+        }
+        self.copies = usize::from(neural.copies).min(MAX_COPIES);
+    }
+
     fn encode(&mut self, pcm: &[f32], all_copies: bool, out: &mut Vec<u8>) -> Result<(), JoinError> {
         let fail = |error: auralink_wire::WireError| JoinError::Codec(error.to_string());
         self.packet.restart(self.frame, false);
         let copies = if all_copies { MAX_COPIES } else { self.copies };
         let copy_levels = usize::from(DEFAULT_COPY_LEVELS);
         for codes in self.earlier.iter().take(copies) {
-            self.packet.push_copy(&codes[..copy_levels]).map_err(fail)?;
+            self.packet.push_copy(codes).map_err(fail)?;
         }
         for frame in pcm.chunks_exact(FRAME_48K) {
             self.down.process(frame, &mut self.narrow);
-            self.encoder.encode(&self.narrow, &mut self.codes);
-            self.packet.push_frame(&self.codes[..self.levels]).map_err(fail)?;
-            self.earlier.push_front(self.codes.clone());
+            // Only the levels that are sent: the encoder looks for the best sum of all it is asked for, whose
+            // first levels are not the best sum of fewer.
+            let codes = &mut self.codes[..self.levels];
+            self.encoder.encode(&self.narrow, codes);
+            self.packet.push_frame(codes).map_err(fail)?;
+            self.earlier
+                .push_front(codes[..copy_levels.min(self.levels)].to_vec());
             self.earlier.truncate(MAX_COPIES);
             self.frame = self.frame.wrapping_add(1);
         }

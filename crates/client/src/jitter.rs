@@ -20,8 +20,8 @@ const MAX_ARRIVALS: usize = 512;
 /// Held on top of what jitter asks for: scheduling of sender and receiver, milliseconds.
 const MARGIN_MS: f64 = 15.0;
 
-/// Held in addition while packets get longer, because the next step of 40 ms may follow.
-const GROWING_MS: f64 = 35.0;
+/// Held in addition while packets get longer, because the next step of 20 ms may follow.
+const GROWING_MS: f64 = 25.0;
 
 /// How long after a step another is expected.
 const GROWING: Duration = Duration::from_millis(600);

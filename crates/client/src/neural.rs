@@ -30,7 +30,7 @@ pub trait SpeechModel: Send + Sync {
 
 /// Encoder of one stream.
 pub trait SpeechEncoder: Send {
-    /// Codes of the next [`FRAME_16K`] samples, coarsest first; `codes` holds all levels.
+    /// Codes of the next [`FRAME_16K`] samples, coarsest first, as many levels as `codes` holds.
     fn encode(&mut self, pcm: &[f32], codes: &mut [u16]);
 }
 

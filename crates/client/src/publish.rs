@@ -8,7 +8,7 @@ use auralink_wire::red;
 use serde::Serialize;
 
 use crate::answer::LineTerms;
-use crate::codecs::{AudioEncoder, OPUS_DELAY_48K, OwnSettings, neural_delay_48k};
+use crate::codecs::{self, AudioEncoder, OPUS_DELAY_48K, OwnSettings, neural_delay_48k};
 use crate::error::JoinError;
 use crate::neural::{FRAME_48K, SpeechModel};
 use crate::source::AudioSource;
@@ -16,11 +16,12 @@ use crate::source::AudioSource;
 /// Audio fed to a fresh neural encoder before its first packet, so that it does not start cold: 200 ms.
 const WARM_UP: usize = 10 * FRAME_48K;
 
-/// Time between two steps towards longer packets, samples at 48 kHz: 240 ms.
-const STEP: u64 = 240 * 48;
+/// Time between two steps towards longer packets, samples at 48 kHz: 400 ms, in which a receiver's buffer grows by
+/// more than a step without a hole.
+const STEP: u64 = 400 * 48;
 
-/// Length of a step: with it the steps are 20, 60, 100, 120 ms.
-const STEP_MS: u32 = 40;
+/// Length of a step, and of packets that begin with Opus after the neural codec.
+const STEP_MS: u32 = 20;
 
 /// Longest packet.
 const MAX_PACKET_MS: u32 = 120;
@@ -105,6 +106,7 @@ struct Current {
     codec: SourceCodec,
     packet_ms: u32,
     encoder: AudioEncoder,
+    /// The first packet of the neural codec after Opus is still to come.
     fresh: bool,
     /// Where packets of this length began.
     since: u64,
@@ -161,12 +163,17 @@ impl Publisher {
         self.dtx_allowed = terms.usedtx;
     }
 
-    /// The server's wish holds from the next packet that begins. A wish for a codec that is not here is ignored.
+    /// The server's wish holds from the next packet that begins, and for one already begun where the neural codec is
+    /// no longer wanted: somebody cannot decode it, and what was recorded can still go out otherwise. A wish for a
+    /// codec that is not here is ignored.
     pub fn hint(&mut self, wish: SourceCodec) -> bool {
-        if matches!(wish, SourceCodec::Neural(_)) && self.model.is_none() {
+        if is_neural(wish) && self.model.is_none() {
             return false;
         }
         self.wish = wish;
+        if is_neural(self.next.0) && !is_neural(wish) {
+            self.plan();
+        }
         true
     }
 
@@ -243,11 +250,12 @@ impl Publisher {
         }
     }
 
-    /// Settles what the packet that begins now will be. Packets get longer by at most two frames at a time: the
-    /// receiver's buffer has to grow by as much, and can do that without a hole only in small steps.
+    /// Settles what the packet that begins now will be. Packets get longer by one frame at a time: the receiver's
+    /// buffer has to grow by as much, and can do that without a hole only in small steps.
     fn plan(&mut self) {
         let wanted = self.wanted_packet_ms();
         let packet_ms = match &self.current {
+            Some(current) if is_neural(current.codec) && !is_neural(self.wish) => STEP_MS.min(wanted),
             Some(current) if wanted > current.packet_ms => {
                 let settled = self.position.saturating_sub(current.since) >= STEP;
                 (current.packet_ms + if settled { STEP_MS } else { 0 }).min(wanted)
@@ -262,8 +270,7 @@ impl Publisher {
         let Some(current) = &mut self.current else {
             return Ok(None);
         };
-        let is_neural = matches!(current.codec, SourceCodec::Neural(_));
-        let hold = if is_neural { 0 } else { self.hold };
+        let hold = if is_neural(current.codec) { 0 } else { self.hold };
         self.pcm.resize(packet_ms as usize * 48, 0.0);
         self.source.read(at as i64 - hold, &mut self.pcm);
         let level = level(&self.pcm);
@@ -318,50 +325,56 @@ impl Publisher {
         red::write(earlier.as_slice(), &primary, payload).map_err(|error| JoinError::Codec(error.to_string()))
     }
 
-    /// Makes the encoder for what is wished, warmed up on the audio before `at`.
+    /// Brings the encoder to what is wished. One of the same family goes on with other settings, so that its decoder
+    /// hears no seam; a neural one that begins is warmed up on the audio before `at`.
     fn prepare(&mut self, at: u64, packet_ms: u32) -> Result<(), JoinError> {
         let codec = self.next.0;
-        let same = self.current.as_ref().is_some_and(|current| {
-            let same_length =
-                current.packet_ms == packet_ms || matches!(current.encoder, AudioEncoder::Neural(_));
-            current.codec == codec && same_length
-        });
-        if same {
-            if let Some(current) = self
-                .current
-                .as_mut()
-                .filter(|current| current.packet_ms != packet_ms)
-            {
-                (current.packet_ms, current.since) = (packet_ms, at);
-            }
-            return Ok(());
-        }
-        let mut encoder = match (codec, &self.model) {
-            (SourceCodec::Lean(lean), _) => AudioEncoder::lean(&lean, packet_ms)?,
-            (SourceCodec::Neural(neural), Some(model)) => AudioEncoder::neural(model.as_ref(), &neural),
-            _ => AudioEncoder::own(&self.own, packet_ms, self.own.dtx && self.dtx_allowed)?,
-        };
-        let is_neural = matches!(encoder, AudioEncoder::Neural(_));
-        let packet = packet_ms as usize * 48;
-        // An Opus encoder begins cold: its decoder has not heard what a warm-up would make it build upon, and would
-        // fade in over 100 ms (measured), where a cold start costs the first 6.5 ms.
-        let packets = if is_neural { WARM_UP.div_ceil(packet) } else { 0 };
-        self.pcm.resize(packet, 0.0);
-        for back in (1..=packets).rev() {
-            self.source
-                .read(at as i64 - (back * packet) as i64, &mut self.pcm);
-            encoder.encode(&self.pcm, false, &mut self.encoded)?;
-        }
-        let was = self.current.as_ref().map(|current| current.codec);
-        if was != Some(codec) && self.stats.switches.len() < MAX_SWITCHES {
-            self.stats.switches.push((at / 48, name(codec)));
-        }
-        let fresh = is_neural && !matches!(was, None | Some(SourceCodec::Neural(_)));
-        let kept = self
+        let was = self
             .current
             .as_ref()
-            .filter(|current| current.packet_ms == packet_ms);
-        let since = kept.map_or(at, |current| current.since);
+            .map(|current| (current.codec, current.packet_ms));
+        if was == Some((codec, packet_ms)) {
+            return Ok(());
+        }
+        let opus = match codec {
+            SourceCodec::Lean(lean) => Some(codecs::lean(&lean, packet_ms)),
+            SourceCodec::Neural(_) if self.model.is_some() => None,
+            _ => Some(codecs::own(
+                &self.own,
+                packet_ms,
+                self.own.dtx && self.dtx_allowed,
+            )),
+        };
+        let earlier = self.current.take();
+        let since = earlier
+            .as_ref()
+            .filter(|current| current.packet_ms == packet_ms)
+            .map_or(at, |current| current.since);
+        let mut fresh = false;
+        let encoder = match (earlier.map(|current| current.encoder), opus, codec, &self.model) {
+            (Some(AudioEncoder::Opus(mut encoder)), Some(config), ..) => {
+                encoder
+                    .configure(&config)
+                    .map_err(|error| JoinError::Codec(error.to_string()))?;
+                AudioEncoder::Opus(encoder)
+            }
+            // An Opus encoder begins cold: its decoder has not heard what a warm-up would make it build upon, and
+            // would fade in over 100 ms (measured), where a cold start costs the first 6.5 ms.
+            (_, Some(config), ..) => AudioEncoder::opus(&config)?,
+            (Some(AudioEncoder::Neural(mut encoder)), None, SourceCodec::Neural(neural), _) => {
+                encoder.configure(&neural);
+                AudioEncoder::Neural(encoder)
+            }
+            (_, None, SourceCodec::Neural(neural), Some(model)) => {
+                fresh = was.is_some();
+                let encoder = AudioEncoder::neural(model.as_ref(), &neural);
+                self.warmed_up(encoder, at, packet_ms as usize * 48)?
+            }
+            (_, None, ..) => return Err(JoinError::Codec("the neural codec is not here".to_owned())),
+        };
+        if was.is_none_or(|(was, _)| was != codec) && self.stats.switches.len() < MAX_SWITCHES {
+            self.stats.switches.push((at / 48, name(codec)));
+        }
         self.current = Some(Current {
             codec,
             packet_ms,
@@ -371,6 +384,25 @@ impl Publisher {
         });
         Ok(())
     }
+
+    fn warmed_up(
+        &mut self,
+        mut encoder: AudioEncoder,
+        at: u64,
+        packet: usize,
+    ) -> Result<AudioEncoder, JoinError> {
+        self.pcm.resize(packet, 0.0);
+        for back in (1..=WARM_UP.div_ceil(packet)).rev() {
+            self.source
+                .read(at as i64 - (back * packet) as i64, &mut self.pcm);
+            encoder.encode(&self.pcm, false, &mut self.encoded)?;
+        }
+        Ok(encoder)
+    }
+}
+
+fn is_neural(codec: SourceCodec) -> bool {
+    matches!(codec, SourceCodec::Neural(_))
 }
 
 fn name(codec: SourceCodec) -> String {

@@ -9,9 +9,7 @@ use crate::error::{OpusError, check};
 /// One Opus encoder.
 pub struct Encoder {
     handle: NonNull<OpusEncoder>,
-    /// Samples of one packet, all channels together.
-    packet_pcm: usize,
-    packet_samples: c_int,
+    config: EncoderConfig,
 }
 
 // SAFETY: the state behind the handle is one heap block without thread affinity or shared globals (libopus keeps
@@ -36,61 +34,89 @@ impl Encoder {
             call: "opus_encoder_create",
             code,
         })?;
-        let samples = config.packet_samples();
         let mut encoder = Self {
             handle,
-            packet_pcm: samples * usize::from(config.channels),
-            packet_samples: samples as c_int,
+            config: config.clone(),
         };
         check("opus_encoder_create", code)?;
-        encoder.set("vbr", opusic_sys::OPUS_SET_VBR_REQUEST, config.vbr.into())?;
-        encoder.set("vbr_constraint", opusic_sys::OPUS_SET_VBR_CONSTRAINT_REQUEST, 1)?;
-        encoder.set(
-            "bitrate",
-            opusic_sys::OPUS_SET_BITRATE_REQUEST,
-            config.bitrate as c_int,
-        )?;
-        encoder.set(
+        encoder.apply()?;
+        Ok(encoder)
+    }
+
+    /// Goes on with other settings from the next packet on. Signal history stays, so the decoder hears no seam;
+    /// sample rate, channels and intent are fixed for the encoder's life.
+    pub fn configure(&mut self, config: &EncoderConfig) -> Result<(), OpusError> {
+        config.validate()?;
+        let fixed = |field, value: u64, expected| OpusError::Config {
+            field,
+            value,
+            expected,
+        };
+        if config.sample_rate != self.config.sample_rate {
+            return Err(fixed(
+                "sample_rate",
+                config.sample_rate.into(),
+                "that of the encoder",
+            ));
+        }
+        if config.channels != self.config.channels {
+            return Err(fixed("channels", config.channels.into(), "those of the encoder"));
+        }
+        if config.application != self.config.application {
+            let code = config.application.code().unsigned_abs();
+            return Err(fixed("application", code.into(), "that of the encoder"));
+        }
+        self.config = config.clone();
+        self.apply()
+    }
+
+    fn apply(&mut self) -> Result<(), OpusError> {
+        let config = self.config.clone();
+        self.set("vbr", opusic_sys::OPUS_SET_VBR_REQUEST, config.vbr.into())?;
+        self.set("vbr_constraint", opusic_sys::OPUS_SET_VBR_CONSTRAINT_REQUEST, 1)?;
+        self.set_bitrate(config.bitrate)?;
+        self.set(
             "complexity",
             opusic_sys::OPUS_SET_COMPLEXITY_REQUEST,
             config.complexity.into(),
         )?;
-        encoder.set(
+        self.set(
             "signal",
             opusic_sys::OPUS_SET_SIGNAL_REQUEST,
             config.signal.code(),
         )?;
-        encoder.set("dtx", opusic_sys::OPUS_SET_DTX_REQUEST, config.dtx.into())?;
-        encoder.set(
+        self.set("dtx", opusic_sys::OPUS_SET_DTX_REQUEST, config.dtx.into())?;
+        self.set(
             "inband_fec",
             opusic_sys::OPUS_SET_INBAND_FEC_REQUEST,
             config.inband_fec.into(),
         )?;
-        encoder.set_expected_loss(config.expected_loss_percent)?;
+        self.set_expected_loss(config.expected_loss_percent)?;
         let bandwidth = config
             .bandwidth
             .map_or(opusic_sys::OPUS_AUTO, |bandwidth| bandwidth.code());
-        encoder.set("bandwidth", opusic_sys::OPUS_SET_BANDWIDTH_REQUEST, bandwidth)?;
-        Ok(encoder)
+        self.set("bandwidth", opusic_sys::OPUS_SET_BANDWIDTH_REQUEST, bandwidth)
     }
 
     /// Encodes exactly one packet of interleaved samples in -1..1 and returns its length; 1 or 2 bytes mean
     /// silence under DTX that need not be sent.
     pub fn encode(&mut self, pcm: &[f32], out: &mut [u8]) -> Result<usize, OpusError> {
-        if pcm.len() != self.packet_pcm {
+        let samples = self.config.packet_samples();
+        let expected = samples * usize::from(self.config.channels);
+        if pcm.len() != expected {
             return Err(OpusError::PcmLength {
                 got: pcm.len(),
-                expected: self.packet_pcm,
+                expected,
             });
         }
         let room = i32::try_from(out.len()).unwrap_or(i32::MAX);
-        // SAFETY: the handle is live and exclusively borrowed; `pcm` holds packet_samples × channels floats as
-        // checked above and is only read; `out` is writable for `room` ≤ out.len() bytes.
+        // SAFETY: the handle is live and exclusively borrowed; `pcm` holds samples × channels floats as checked
+        // above (at most 5760 × 2, so the cast is exact) and is only read; `out` is writable for `room` ≤ out.len() bytes.
         let len = unsafe {
             opusic_sys::opus_encode_float(
                 self.handle.as_ptr(),
                 pcm.as_ptr(),
-                self.packet_samples,
+                samples as c_int,
                 out.as_mut_ptr(),
                 room,
             )

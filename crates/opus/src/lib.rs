@@ -24,7 +24,7 @@ mod encoder;
 mod error;
 mod packet;
 
-pub use config::{Application, Bandwidth, EncoderConfig, Signal};
+pub use config::{Application, Bandwidth, EncoderConfig, FULL_BAND_FROM, Signal};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::OpusError;

@@ -80,6 +80,75 @@ fn pcm_that_is_not_one_packet_is_refused() {
 }
 
 #[test]
+fn packets_get_longer_and_dearer_in_mid_stream_without_a_seam() {
+    let own = EncoderConfig {
+        bitrate: 48_000,
+        ..EncoderConfig::lean_48k(48_000, 20)
+    };
+    let mut encoder = Encoder::new(&own).unwrap();
+    let mut decoder = Decoder::new(48_000, 1, 0).unwrap();
+    let pcm: Vec<f32> = (0..96_000).map(|n| 0.3 * (n as f32 * 0.02).sin()).collect();
+    let (mut heard, mut packet, mut at) = (Vec::new(), [0; 1500], 0);
+    for (bitrate, packet_ms) in [
+        (48_000, 20),
+        (16_000, 40),
+        (16_000, 60),
+        (12_000, 80),
+        (12_000, 120),
+        (32_000, 20),
+    ] {
+        encoder
+            .configure(&EncoderConfig::lean_48k(bitrate, packet_ms))
+            .unwrap();
+        let samples = 48 * packet_ms as usize;
+        for _ in 0..240 / packet_ms {
+            let len = encoder.encode(&pcm[at..at + samples], &mut packet).unwrap();
+            let mut out = vec![0.0; samples];
+            assert_eq!(decoder.decode(&packet[..len], &mut out).unwrap(), samples);
+            heard.extend(out);
+            at += samples;
+        }
+    }
+    let quietest = heard[4_800..]
+        .chunks_exact(480)
+        .map(|block| (block.iter().map(|x| x * x).sum::<f32>() / 480.0).sqrt())
+        .fold(f32::MAX, f32::min);
+    assert!(quietest > 0.15, "a 10 ms block at {quietest}");
+}
+
+#[test]
+fn what_an_encoder_cannot_change_is_refused_by_name() {
+    let config = EncoderConfig::lean(12_000, 60);
+    let mut encoder = Encoder::new(&config).unwrap();
+    let wrong = [
+        EncoderConfig::lean_48k(12_000, 60),
+        EncoderConfig {
+            channels: 2,
+            ..config.clone()
+        },
+        EncoderConfig {
+            application: auralink_opus::Application::Audio,
+            ..config.clone()
+        },
+        EncoderConfig {
+            packet_ms: 50,
+            ..config
+        },
+    ];
+    let fields: Vec<String> = wrong
+        .iter()
+        .map(|config| encoder.configure(config).unwrap_err().to_string())
+        .collect();
+    for (error, field) in fields
+        .iter()
+        .zip(["sample_rate", "channels", "application", "packet_ms"])
+    {
+        assert!(error.contains(field), "{error}");
+    }
+    assert!(encoder.encode(&tone(960), &mut [0; 1500]).unwrap() > 10);
+}
+
+#[test]
 fn a_short_output_is_refused_before_anything_is_written() {
     let mut encoder = Encoder::new(&EncoderConfig::lean(12_000, 60)).unwrap();
     let mut packet = [0; 1500];

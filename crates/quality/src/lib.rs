@@ -20,6 +20,7 @@ mod align;
 mod bands;
 mod estimate;
 pub mod expected;
+mod expected_table;
 mod mel;
 mod perception;
 mod regression;

@@ -47,6 +47,7 @@ named!(SavingsBasis {
 });
 named!(QualityMetric {
     EstimatedPesqWb = "estimated_pesq_wb",
+    ExpectedPesqWb = "expected_pesq_wb",
     Ssim = "ssim"
 });
 named!(NetworkClass {

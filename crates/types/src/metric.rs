@@ -31,8 +31,10 @@ pub enum SavingsBasis {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum QualityMetric {
-    /// Online estimate on the PESQ-WB scale.
+    /// Online estimate on the PESQ-WB scale, from decoding what was coded.
     EstimatedPesqWb,
+    /// Mean PESQ-WB of the rung in use on other speech; nothing was measured, because the publisher codes by himself.
+    ExpectedPesqWb,
     /// Structural similarity of luma.
     Ssim,
 }

@@ -62,7 +62,11 @@ impl Core {
             inference_latency_ms: snapshot.compute_p50.map(millis),
             inference_latency_p99_ms: snapshot.compute_p99.map(millis),
             quality_score: snapshot.quality.or_else(|| expected(rung)).map(score),
-            quality_metric: QualityMetric::EstimatedPesqWb,
+            quality_metric: if snapshot.quality.is_some() {
+                QualityMetric::EstimatedPesqWb
+            } else {
+                QualityMetric::ExpectedPesqWb
+            },
             psnr_db: None,
             model_used: name(rung),
             frames: snapshot.frames - last.frames,

@@ -6,8 +6,9 @@ use std::time::{Duration, Instant};
 
 use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, Phase};
 use auralink_quality::savings::SavingsMeter;
-use auralink_types::{Reason, Rung};
+use auralink_types::{PacketTime, Reason, Rung};
 
+use super::growth::{GROW_PAUSE, next_step, packet_of, same_family, with_packet};
 use super::original::Original;
 use super::stats::{Stats, on_wire};
 use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
@@ -42,11 +43,15 @@ pub(super) struct Leg {
     pub fallback: Fallback,
     /// What goes out.
     pub rung: Rung,
-    /// What should go out; its packets are awaited when it is another coded rung.
+    /// What should go out in the end.
+    pub goal: Rung,
+    /// The next step there: the goal itself, or with shorter packets. Its packets are awaited.
     pub wanted: Rung,
-    /// Why `wanted` is not what the policy would like.
+    /// Its receiver cannot decode the publisher's packets.
+    pub deaf: bool,
+    /// Why `goal` is not what the policy would like.
     pub reason: Option<Reason>,
-    /// `wanted` is dearer and cannot wait.
+    /// `goal` is dearer and cannot wait.
     pub urgent: bool,
     pub savings: SavingsMeter,
     /// Originals from here on are held, on a coded rung.
@@ -60,6 +65,8 @@ pub(super) struct Leg {
     map: Option<SequenceMap>,
     last_out: u64,
     last_switch: Option<Instant>,
+    /// When packets became as long as they are.
+    grown_at: Option<Instant>,
 }
 
 impl Leg {
@@ -70,7 +77,9 @@ impl Leg {
             network: NetworkAnalyzer::default(),
             fallback: Fallback::new(now),
             rung: Rung::Original,
+            goal: Rung::Original,
             wanted: Rung::Original,
+            deaf: false,
             reason: None,
             urgent: false,
             savings: SavingsMeter::default(),
@@ -81,7 +90,43 @@ impl Leg {
             map: None,
             last_out: FIRST_SEQ - 1,
             last_switch: None,
+            grown_at: None,
         }
+    }
+
+    /// Nothing but originals is wanted.
+    pub(super) fn stay_original(&mut self, reason: Reason) {
+        (self.goal, self.wanted) = (Rung::Original, Rung::Original);
+        self.reason = Some(reason);
+    }
+
+    /// Nothing but what goes out now is wanted.
+    pub(super) fn stay(&mut self, reason: Option<Reason>) {
+        (self.goal, self.wanted) = (self.rung, self.rung);
+        self.reason = reason;
+    }
+
+    /// Where the leg stands: what goes out, or what it is growing to.
+    pub(super) fn held(&self) -> Rung {
+        if same_family(self.rung, self.goal) {
+            self.goal
+        } else {
+            self.rung
+        }
+    }
+
+    /// Settles the next step to the goal.
+    pub(super) fn take_step(&mut self, now: Instant, source: PacketTime) {
+        let rested = self
+            .grown_at
+            .is_none_or(|at| now.saturating_duration_since(at) >= GROW_PAUSE);
+        self.wanted = next_step(self.rung, self.goal, source, rested);
+    }
+
+    /// When the next step may be taken.
+    pub(super) fn grows_at(&self) -> Option<Instant> {
+        let growing = self.rung != Rung::Original && self.rung == self.wanted && self.rung != self.goal;
+        self.grown_at.filter(|_| growing).map(|at| at + GROW_PAUSE)
     }
 
     /// Takes a padding packet: nothing goes out and no gap stays.
@@ -129,19 +174,24 @@ impl Leg {
 
     /// Takes a coded packet of any rung of the track. `timely` says whether it met its deadline.
     pub(super) fn handle_coded(&mut self, now: Instant, packet: &Coded, timely: bool, sink: &mut Sink<'_>) {
+        let awaited = packet.rung == self.wanted;
+        let usable = self.deaf || self.fallback.may_send_coded();
         if packet.rung == self.rung {
             self.send_coded(now, packet, sink);
-        } else if packet.rung == self.wanted && self.fallback.phase() == Phase::Probation {
+        } else if awaited && usable && same_family(self.rung, packet.rung) {
+            self.reshape(now, packet.rung, sink);
+            self.send_coded(now, packet, sink);
+        } else if awaited && self.fallback.phase() == Phase::Probation && !self.deaf {
             if timely {
                 self.fallback.handle_good(now);
             } else {
                 self.bad(now, Reason::Late, sink);
             }
-        } else if packet.rung == self.wanted
-            && self.fallback.may_send_coded()
-            && (self.may_switch(now) || (self.urgent && self.may_raise(now)))
-        {
-            self.switch_at(now, packet, sink);
+        } else if awaited && usable {
+            let due = self.may_switch(now) || (self.urgent && self.may_raise(now));
+            if due || self.deaf {
+                self.switch_at(now, packet, sink);
+            }
         }
     }
 
@@ -215,20 +265,39 @@ impl Leg {
     }
 
     fn changed(&mut self, now: Instant, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
-        let event = TapEvent::RungChanged {
-            leg: self.id,
-            from: self.rung,
-            to,
-            reason,
-        };
-        sink.out.push_back(TapOutput::Event(event));
+        self.tell_change(to, reason, sink);
         self.rung = to;
         self.map = None;
         self.urgent = false;
+        self.grown_at = Some(now);
         if to == Rung::Original {
             self.repeated_until = self.cursor;
         }
         self.last_switch = Some(now);
+    }
+
+    fn tell_change(&self, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
+        let event = TapEvent::RungChanged {
+            leg: self.id,
+            from: self.rung,
+            to: if same_family(to, self.goal) { self.goal } else { to },
+            reason,
+        };
+        sink.out.push_back(TapOutput::Event(event));
+    }
+
+    /// The coder of this leg goes on with other packets.
+    fn reshape(&mut self, now: Instant, to: Rung, sink: &mut Sink<'_>) {
+        let same_rate = packet_of(self.rung).is_some_and(|packet| with_packet(to, packet) == self.rung);
+        if !same_rate {
+            self.tell_change(to, self.reason, sink);
+            self.last_switch = Some(now);
+            self.urgent = false;
+        }
+        if packet_of(to) != packet_of(self.rung) {
+            self.grown_at = Some(now);
+        }
+        self.rung = to;
     }
 
     /// The first packet of the rung this leg waits for: from its end on originals are held.
@@ -337,11 +406,12 @@ impl Leg {
     /// When the oldest group must go out, up to which timestamp, and whether all its frames are there.
     fn deadline(&self, max_latency: Duration) -> Option<(Instant, u64, bool)> {
         let front = self.held.front()?;
-        let packet = match self.rung {
-            Rung::Original => return Some((front.taken, u64::MAX, false)),
-            Rung::Lean(lean) => lean.packet,
-            Rung::Neural(neural) => neural.packet,
+        let Some(packet) = packet_of(self.rung) else {
+            return Some((front.taken, u64::MAX, false));
         };
+        // The coder may have gone over to longer packets already.
+        let next = packet_of(self.wanted).filter(|_| same_family(self.rung, self.wanted));
+        let packet = next.map_or(packet, |next| packet.max(next));
         let bridged = front.at.saturating_sub(self.cursor) <= BRIDGE_TICKS;
         let start = if bridged { self.cursor } else { front.at };
         let until = start + packet.frames() as u64 * super::original::FRAME_TICKS;

@@ -4,8 +4,11 @@
 //! packet and keeps the originals that it replaces: when the core is late or dies they go out instead, so no audio is
 //! ever missing, sent twice or out of order because of AIC. Without an active policy the core is never touched.
 
+mod decide;
+mod growth;
 mod leg;
 mod original;
+mod source;
 mod stats;
 mod steer;
 #[cfg(test)]
@@ -108,7 +111,7 @@ pub enum TapEvent {
     SessionStarted,
     /// The policy is no longer active.
     SessionEnded,
-    /// A leg goes on with another rung.
+    /// A leg goes on with another rung. Its packets grow to the rung's length step by step.
     RungChanged {
         /// The leg.
         leg: LegId,

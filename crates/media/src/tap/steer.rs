@@ -10,6 +10,10 @@ use super::leg::Leg;
 
 /// Least time between two wishes, but for those that somebody cannot do without.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Time in which a publisher may do what he was asked for: a round trip, and packets growing to 120 ms.
+const OBEYED_WITHIN: Duration = Duration::from_secs(3);
+/// Pause before something is asked for that was not heard, or not done.
+const INSIST: Duration = Duration::from_secs(1);
 
 #[derive(Clone, Debug)]
 pub(super) struct Steer {
@@ -30,6 +34,30 @@ impl Steer {
         self.asked != SourceCodec::Own
     }
 
+    /// What the publisher was asked for last.
+    pub(super) fn asked(&self) -> SourceCodec {
+        self.asked
+    }
+
+    /// Whether he was asked so lately that he may still be about to do it.
+    pub(super) fn awaits(&self, now: Instant) -> bool {
+        self.asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) < OBEYED_WITHIN)
+    }
+
+    /// The same wish once more, for a publisher who sends the neural codec although he was not asked for it.
+    pub(super) fn insist(&mut self, now: Instant, urgent: bool) -> Option<SourceCodec> {
+        let pause = if urgent { Duration::ZERO } else { INSIST };
+        let lately = self
+            .asked_at
+            .is_some_and(|at| now.saturating_duration_since(at) <= pause);
+        if matches!(self.asked, SourceCodec::Neural(_)) || lately {
+            return None;
+        }
+        self.asked_at = Some(now);
+        Some(self.asked)
+    }
+
     /// The new wish, if it changed and may be told now.
     pub(super) fn decide(&mut self, now: Instant, wish: SourceCodec) -> Option<SourceCodec> {
         if wish == self.asked {
@@ -48,7 +76,8 @@ impl Steer {
     }
 }
 
-/// The cheapest source that serves every leg.
+/// The cheapest source that serves every leg. The neural codec only where every leg decodes it by itself: no listener
+/// may depend on the core for hearing anything at all (docs/adr/0003-neural-at-the-source.md).
 pub(super) fn wish(
     policy: &Policy,
     caps: &PublisherCaps,
@@ -56,7 +85,6 @@ pub(super) fn wish(
     uplink: Network,
     calibration: &Calibration,
     stereo: bool,
-    core_decodes: bool,
 ) -> SourceCodec {
     if !policy.active || !caps.steerable || stereo || legs.iter().any(|leg| leg.caps.opted_out) {
         return SourceCodec::Own;
@@ -71,8 +99,7 @@ pub(super) fn wish(
     };
     let all_neural = !legs.is_empty() && legs.iter().all(shared);
     if uplink.class == NetworkClass::Bad
-        && !caps.models.is_empty()
-        && (all_neural || core_decodes)
+        && all_neural
         && let Rung::Neural(neural) = ideal(uplink, true).rung
     {
         return SourceCodec::Neural(neural);

@@ -6,94 +6,56 @@ use std::time::{Duration, Instant};
 
 use auralink_engine::{
     Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, Processor, Refused,
-    Situation, StreamId, choose, wire_bitrate,
+    StreamId,
 };
-use auralink_types::{
-    Bitrate, Lean, Mos, NetworkClass, Neural, NeuralRate, PacketTime, Policy, PublisherHint, QualityScore,
-    Reason, Rung, SavingsBasis, TrackId,
-};
+use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, SavingsBasis, TrackId};
 
 use super::leg::{Leg, Sink, playable};
-use super::original::{FRAME_TICKS, Original, Reader, packet_time};
+use super::original::{FRAME_TICKS, Original, Reader};
+use super::source::Source;
 use super::stats::{LegSnapshot, Stats, TapSnapshot, baseline, on_wire};
-use super::steer::{Steer, wish};
+use super::steer::Steer;
 use super::{AudioPacket, LegCaps, LegId, PublisherCaps, TapEvent, TapOutput};
 
-/// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
-const RUNGS_MAX: usize = 4;
 /// How often decisions are looked at again without a cause.
-const REVIEW: Duration = Duration::from_secs(1);
-/// Audio measured before the source's rate is believed: 1 s.
-const MEASURED_TICKS: u64 = 48_000;
-/// Half-life of that measurement: 8 s.
-const RATE_TICKS: u64 = 8 * 48_000;
+pub(super) const REVIEW: Duration = Duration::from_secs(1);
 /// A measured score this far under the floor is a breach; less moves the ladder only. The estimator errs by about
 /// as much.
 const BREACH: f32 = 0.08;
 /// A breach this long counts; the estimate itself looks back over 3 s.
 const BREACH_TIME: Duration = Duration::from_millis(500);
-/// A rung stays while a better one would be cheaper by less than this part.
-const STICKY: f64 = 0.10;
 /// Frames whose time of arrival is remembered.
 const TAKEN_MAX: usize = 32;
 
 /// The tap of one published audio track.
 pub struct AudioTap {
-    track: TrackId,
-    publisher: PublisherCaps,
-    policy: Policy,
-    legs: Vec<Leg>,
-    reader: Reader,
-    steer: Steer,
-    uplink: NetworkAnalyzer,
-    calibration: Calibration,
-    stats: Stats,
-    out: VecDeque<TapOutput>,
-    stream: Option<StreamId>,
-    rungs: Vec<Rung>,
+    pub(super) track: TrackId,
+    pub(super) publisher: PublisherCaps,
+    pub(super) policy: Policy,
+    pub(super) legs: Vec<Leg>,
+    pub(super) reader: Reader,
+    pub(super) steer: Steer,
+    pub(super) uplink: NetworkAnalyzer,
+    pub(super) calibration: Calibration,
+    pub(super) stats: Stats,
+    pub(super) out: VecDeque<TapOutput>,
+    pub(super) stream: Option<StreamId>,
+    pub(super) rungs: Vec<Rung>,
     /// Model of the core when it was last asked.
-    core_model: Option<u16>,
-    source: Option<Source>,
+    pub(super) core_model: Option<u16>,
+    pub(super) source: Option<Source>,
     /// End of the audio handed to the core.
-    fed: u64,
+    pub(super) fed: u64,
     /// End and arrival of the frames fed last.
-    taken: VecDeque<(u64, Instant)>,
-    quality: Option<(Rung, Mos)>,
-    learned_at: Option<Instant>,
+    pub(super) taken: VecDeque<(u64, Instant)>,
+    pub(super) quality: Option<(Rung, Mos)>,
+    pub(super) learned_at: Option<Instant>,
     /// A rung measured well under the floor, and since when.
-    breach: Option<(Rung, Instant)>,
+    pub(super) breach: Option<(Rung, Instant)>,
     /// A breach lasted: the next review may raise rungs out of turn.
-    breached: bool,
-    review_at: Instant,
-    in_session: bool,
-}
-
-/// What the publisher sends.
-#[derive(Clone, Copy, Debug)]
-struct Source {
-    coding: InKind,
-    model: Option<u16>,
-    rate: Option<NeuralRate>,
-    packet: PacketTime,
-    red: bool,
-    stereo: bool,
-    wire_bytes: u64,
-    ticks: u64,
-}
-
-impl Source {
-    /// `None` until enough was heard; AIC packets are all alike, so the first one tells.
-    fn payload_bitrate(&self) -> Option<Bitrate> {
-        let headers = on_wire(0) * 8 * 1000 / u64::from(self.packet.millis());
-        Some(Bitrate::bps(
-            self.wire_bitrate()?.as_bps().saturating_sub(headers),
-        ))
-    }
-
-    fn wire_bitrate(&self) -> Option<Bitrate> {
-        let known = self.ticks >= MEASURED_TICKS || (self.coding == InKind::Aic && self.ticks > 0);
-        known.then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
-    }
+    pub(super) breached: bool,
+    pub(super) review_at: Instant,
+    pub(super) in_session: bool,
 }
 
 impl AudioTap {
@@ -123,7 +85,7 @@ impl AudioTap {
             review_at: now,
             in_session: false,
         };
-        tap.hint(now);
+        tap.hint(now, false);
         tap
     }
 
@@ -147,8 +109,7 @@ impl AudioTap {
                 Reason::Disabled
             };
             for leg in &mut self.legs {
-                leg.wanted = Rung::Original;
-                leg.reason = Some(reason);
+                leg.stay_original(reason);
                 if self
                     .source
                     .is_none_or(|source| playable(&leg.caps, source.coding, source.model))
@@ -160,7 +121,7 @@ impl AudioTap {
                 self.out.push_back(TapOutput::Event(TapEvent::SessionEnded));
             }
         }
-        self.hint(now);
+        self.hint(now, false);
     }
 
     /// Adds a subscriber, or changes what a known one can take.
@@ -171,8 +132,7 @@ impl AudioTap {
                 let vetoed = caps.opted_out;
                 leg.caps = caps;
                 if vetoed {
-                    leg.wanted = Rung::Original;
-                    leg.reason = Some(Reason::OptOut);
+                    leg.stay_original(Reason::OptOut);
                     leg.go_direct(
                         now,
                         Some(Reason::OptOut),
@@ -182,6 +142,8 @@ impl AudioTap {
             }
             None => self.legs.push(Leg::new(now, id, caps)),
         }
+        // Whoever cannot decode what comes shall not have to wait for a packet to say so.
+        self.hint(now, false);
     }
 
     /// Forgets a subscriber.
@@ -339,23 +301,8 @@ impl AudioTap {
             unused: self.stats.unused,
             coded: self.stats.coded,
             rescued: self.stats.rescued,
-            source: self.source.map(|source| self.source_rung(&source)),
+            source: self.source.map(|source| source.rung(self.steer.steers())),
             legs: self.legs.iter().map(leg_snapshot).collect(),
-        }
-    }
-
-    fn source_rung(&self, source: &Source) -> Rung {
-        match source.coding {
-            InKind::Aic => Rung::Neural(Neural {
-                rate: source.rate.unwrap_or(NeuralRate::Kbps6),
-                packet: source.packet,
-                copies: 0,
-            }),
-            InKind::Opus if !source.red && self.steer.steers() => Rung::Lean(Lean {
-                bitrate: source.payload_bitrate().unwrap_or_default(),
-                packet: source.packet,
-            }),
-            InKind::Opus => Rung::Original,
         }
     }
 
@@ -374,39 +321,10 @@ impl AudioTap {
         if original.dtx {
             return;
         }
-        let packet = packet_time(original.ticks);
-        let red = original.kind == super::PayloadKind::Red;
-        let same = self.source.as_mut().filter(|source| {
-            source.coding == original.coding
-                && source.model == original.model
-                && source.rate == original.rate
-                && source.packet == packet
-                && source.red == red
-                && source.stereo == original.stereo
-        });
-        let bytes = on_wire(original.payload.len());
-        match same {
-            Some(source) => {
-                source.wire_bytes += bytes;
-                source.ticks += original.ticks;
-                if source.ticks > RATE_TICKS {
-                    source.wire_bytes /= 2;
-                    source.ticks /= 2;
-                }
-            }
-            None => {
-                self.review_at = now;
-                self.source = Some(Source {
-                    coding: original.coding,
-                    model: original.model,
-                    rate: original.rate,
-                    packet,
-                    red,
-                    stereo: original.stereo,
-                    wire_bytes: bytes,
-                    ticks: original.ticks,
-                });
-            }
+        let packet = Source::of(original);
+        if !self.source.as_mut().is_some_and(|source| source.add(&packet)) {
+            self.review_at = now;
+            self.source = Some(packet);
         }
     }
 
@@ -459,6 +377,7 @@ impl AudioTap {
         for leg in &mut self.legs {
             leg.handle_coded(now, packet, timely, &mut sink(&mut self.out, &mut self.stats));
         }
+        self.expect_growth();
     }
 
     fn learn(&mut self, now: Instant, rung: Rung, mos: Mos) {
@@ -496,16 +415,17 @@ impl AudioTap {
         }
     }
 
-    fn lose_stream(&mut self, now: Instant, reason: Reason) {
+    pub(super) fn lose_stream(&mut self, now: Instant, reason: Reason) {
         self.stream = None;
         self.rungs.clear();
         self.taken.clear();
         for leg in self.legs.iter_mut().filter(|leg| leg.wanted != Rung::Original) {
             leg.dead(now, reason, &mut sink(&mut self.out, &mut self.stats));
         }
+        self.hint(now, true);
     }
 
-    fn drop_stream(&mut self, core: &mut dyn Processor) {
+    pub(super) fn drop_stream(&mut self, core: &mut dyn Processor) {
         if let Some(stream) = self.stream.take() {
             core.close(stream);
         }
@@ -513,165 +433,10 @@ impl AudioTap {
         self.taken.clear();
         self.quality = None;
     }
-
-    /// Looks at every decision again and tells core and publisher what follows.
-    fn review(&mut self, now: Instant, core: &mut dyn Processor) {
-        self.review_at = now + REVIEW;
-        self.core_model = core.models().first().copied();
-        self.decide(now);
-        self.supply(now, core);
-        self.hint(now);
-    }
-
-    fn decide(&mut self, now: Instant) {
-        let Some(source) = self.source else { return };
-        let core_model = self.core_model;
-        let breached = std::mem::take(&mut self.breached);
-        for leg in &mut self.legs {
-            let playable = playable(&leg.caps, source.coding, source.model);
-            let neural = core_model.is_some_and(|model| leg.caps.models.contains(&model));
-            let situation = Situation {
-                network: leg.network.network(),
-                neural,
-                source_packet: Some(source.packet),
-                stereo: source.stereo,
-                original: source.wire_bitrate().filter(|_| playable),
-            };
-            let (mut rung, mut reason) = if leg.caps.opted_out && playable {
-                (Rung::Original, Some(Reason::OptOut))
-            } else {
-                let choice = choose(&self.policy, &situation, &self.calibration);
-                (choice.rung, choice.reason)
-            };
-            if rung == Rung::Original && !playable && core_model == source.model {
-                // Its receiver cannot decode what the publisher sends: plain Opus is the least it needs.
-                let (bitrate, packet) = (Bitrate::kbps(24), source.packet);
-                (rung, reason) = (
-                    Rung::Lean(Lean { bitrate, packet }),
-                    Some(Reason::ReceiverNotCapable),
-                );
-            }
-            if rung != leg.rung && still_good(leg, rung, &situation, &self.calibration, self.policy.floor) {
-                rung = leg.rung;
-            }
-            leg.reason = reason;
-            if rung == leg.wanted {
-                continue;
-            }
-            let waiting = leg.wanted != leg.rung;
-            let dearer = breached && wire_bitrate(rung) > wire_bitrate(leg.rung) && leg.may_raise(now);
-            if rung == Rung::Original || rung == leg.rung || waiting || dearer || leg.may_switch(now) {
-                leg.wanted = rung;
-                leg.urgent = dearer;
-            }
-            if rung == Rung::Original && reason == Some(Reason::Quality) && leg.rung != rung {
-                // No rung holds the floor on this content.
-                leg.dead(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
-            } else if rung == Rung::Original {
-                leg.go_direct(now, reason, &mut sink(&mut self.out, &mut self.stats));
-            }
-        }
-    }
-
-    /// Makes the core code what legs wait for, and nothing else.
-    fn supply(&mut self, now: Instant, core: &mut dyn Processor) {
-        let mut rungs: Vec<Rung> = Vec::with_capacity(RUNGS_MAX);
-        for leg in &mut self.legs {
-            if !leg.fallback.wants_core() {
-                continue;
-            }
-            for rung in [leg.rung, leg.wanted] {
-                if rung == Rung::Original || rungs.contains(&rung) {
-                    continue;
-                }
-                if rungs.len() < RUNGS_MAX {
-                    rungs.push(rung);
-                } else if rung == leg.wanted {
-                    leg.wanted = leg.rung;
-                    leg.reason = Some(Reason::Overload);
-                }
-            }
-        }
-        if rungs.is_empty() {
-            self.drop_stream(core);
-            return;
-        }
-        let result = match self.stream {
-            Some(_) if rungs == self.rungs => Ok(()),
-            Some(stream) => core.set_rungs(stream, &rungs),
-            None => core.open(&rungs).map(|stream| {
-                self.stream = Some(stream);
-                self.fed = 0;
-            }),
-        };
-        match result {
-            Ok(()) => self.rungs = rungs,
-            Err(refused) => {
-                if let Some(stream) = self.stream {
-                    core.close(stream);
-                }
-                self.lose_stream(now, refused.reason());
-            }
-        }
-    }
-
-    fn hint(&mut self, now: Instant) {
-        let stereo = self.source.is_some_and(|source| source.stereo);
-        let wish = wish(
-            &self.policy,
-            &self.publisher,
-            &self.legs,
-            self.uplink.network(),
-            &self.calibration,
-            stereo,
-            self.core_model.is_some(),
-        );
-        if let Some(source) = self.steer.decide(now, wish) {
-            let track = self.track.clone();
-            self.out
-                .push_back(TapOutput::Hint(PublisherHint { track, source }));
-        }
-    }
 }
 
-fn sink<'a>(out: &'a mut VecDeque<TapOutput>, stats: &'a mut Stats) -> Sink<'a> {
+pub(super) fn sink<'a>(out: &'a mut VecDeque<TapOutput>, stats: &'a mut Stats) -> Sink<'a> {
     Sink { out, stats }
-}
-
-/// Whether the leg's rung holds the floor and another one is hardly cheaper.
-fn still_good(
-    leg: &Leg,
-    better: Rung,
-    situation: &Situation,
-    calibration: &Calibration,
-    floor: QualityScore,
-) -> bool {
-    let (Some(now), Some(then)) = (wire_bitrate(leg.rung), wire_bitrate(better)) else {
-        return false;
-    };
-    let aligned = match leg.rung {
-        Rung::Original => false,
-        Rung::Lean(Lean { packet, .. }) => situation
-            .source_packet
-            .is_none_or(|source| packet.frames() % source.frames() == 0),
-        Rung::Neural(neural) => {
-            situation.neural
-                && situation
-                    .source_packet
-                    .is_none_or(|source| neural.packet.frames() % source.frames() == 0)
-        }
-    };
-    let fits = situation
-        .network
-        .capacity
-        .is_none_or(|room| now.as_bps() <= room.as_bps());
-    let calm = situation.network.class != NetworkClass::Bad;
-    aligned
-        && fits
-        && calm
-        && calibration.score(leg.rung) >= floor
-        && now.as_bps() as f64 * (1.0 - STICKY) <= then.as_bps() as f64
-        && then <= now
 }
 
 fn leg_snapshot(leg: &Leg) -> LegSnapshot {

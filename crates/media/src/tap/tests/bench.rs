@@ -88,18 +88,22 @@ impl Processor for FakeCore {
     fn set_rungs(&mut self, stream: StreamId, rungs: &[Rung]) -> Result<(), Refused> {
         self.calls += 1;
         let outputs = self.streams.get_mut(&stream).ok_or(Refused::UnknownStream)?;
-        let old = std::mem::take(outputs);
-        *outputs = rungs
-            .iter()
-            .map(|rung| {
-                (
-                    *rung,
-                    old.iter()
-                        .find(|(of, _)| of == rung)
-                        .and_then(|(_, pending)| *pending),
-                )
-            })
-            .collect();
+        // Like the real core: a coder that nobody needs as it is goes on as a new rung of its family.
+        let (kept, mut spare): (Vec<Pending>, Vec<Pending>) = std::mem::take(outputs)
+            .into_iter()
+            .partition(|(rung, _)| rungs.contains(rung));
+        *outputs = kept;
+        for rung in rungs {
+            if outputs.iter().any(|(of, _)| of == rung) {
+                continue;
+            }
+            let family = |(of, _): &Pending| super::super::growth::same_family(*of, *rung);
+            let pending = spare
+                .iter()
+                .position(family)
+                .and_then(|at| spare.swap_remove(at).1);
+            outputs.push((*rung, pending));
+        }
         Ok(())
     }
 

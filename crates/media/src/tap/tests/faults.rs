@@ -1,7 +1,7 @@
 //! The core is late, stuck, full or dead: no audio is ever missing.
 
 use auralink_engine::{Phase, wire_bitrate};
-use auralink_types::{ConfigChange, Reason, Rung};
+use auralink_types::{ConfigChange, Reason, Rung, SourceCodec};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 
@@ -32,6 +32,51 @@ fn a_core_killed_in_mid_stream_costs_no_audio_and_bypass_comes_within_three_fram
     }
     bench.assert_seamless(1, 80);
     assert!(bench.longest_wait(1) <= 70 * MS, "{:?}", bench.longest_wait(1));
+}
+
+#[test]
+fn a_dead_core_turns_a_neural_publisher_to_opus_at_once_where_a_listener_depends_on_it() {
+    let caps = PublisherCaps {
+        models: vec![MODEL],
+        steerable: true,
+    };
+    let mut bench = Bench::new(adaptive(), caps);
+    bench.tap.add_leg(bench.now, LegId(1), stock_caps());
+    bench.tap.add_leg(bench.now, LegId(2), aic_caps());
+    // He began with the neural codec, and what he is asked for does not reach him.
+    let neural = |bench: &mut Bench| {
+        bench.deliver(PayloadKind::Opus, aic(3, MODEL), 2880);
+        bench.pass(60);
+    };
+    for _ in 0..50 {
+        neural(&mut bench);
+    }
+    assert!(matches!(bench.rung(1), Rung::Lean(_)));
+    bench.core.kill();
+    let (killed, asked) = (bench.now, bench.hints.len());
+    bench.pass(1);
+    assert_eq!(bench.hints.len(), asked + 1, "asked again at once");
+    assert!(matches!(bench.hints[asked].source, SourceCodec::Lean(_)));
+    assert_eq!(
+        bench.fallbacks().last().unwrap(),
+        &(killed + MS, Reason::CoreUnreachable)
+    );
+    // Now he hears, and the packet in hand goes out as Opus.
+    bench.pass(10);
+    bench.talk_for(3_000);
+    let audible = |(_, packet): &&(_, OutPacket)| !auralink_wire::aic::is_aic(&packet.payload);
+    let times: Vec<_> = bench.of(1).iter().filter(audible).map(|(at, _)| *at).collect();
+    let around = times.iter().position(|at| *at > killed).unwrap();
+    let wait = times[around] - times[around - 1];
+    assert!(wait <= 75 * MS, "{wait:?} between decodable packets");
+    // The core comes back. Where originals are of no use, nobody waits for a probation.
+    bench.core.dead = false;
+    for _ in 0..40 {
+        neural(&mut bench);
+    }
+    assert!(matches!(bench.rung(1), Rung::Lean(_)));
+    bench.assert_seamless(1, 60);
+    bench.assert_seamless(2, 0);
 }
 
 #[test]

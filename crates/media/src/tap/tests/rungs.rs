@@ -48,6 +48,111 @@ fn a_stock_leg_under_adaptive_gets_lean_packets_without_a_seam() {
 }
 
 #[test]
+fn packets_grow_step_by_step_from_one_coder_and_no_sample_is_missing() {
+    let mut bench = Bench::stock(policy(ConfigChange {
+        mode: Some(Mode::Aggressive),
+        ..ConfigChange::default()
+    }));
+    bench.talk_for(10_000);
+    bench.assert_seamless(1, 80);
+    let coded: Vec<_> = bench
+        .of(1)
+        .iter()
+        .filter(|(_, packet)| is_coded(packet))
+        .collect();
+    let mut longer = Vec::new();
+    for pair in coded.windows(2) {
+        let [before, after] = [ticks(&pair[0].1), ticks(&pair[1].1)];
+        if after != before {
+            assert_eq!(after, before + 960, "by one frame at a time");
+            longer.push(pair[1].0);
+        }
+    }
+    assert_eq!((longer.len(), ticks(&coded.last().unwrap().1)), (2, 80 * 48));
+    assert!(longer.windows(2).all(|pair| pair[1] - pair[0] >= 400 * MS));
+    let first = bench
+        .of(1)
+        .iter()
+        .position(|(_, packet)| is_coded(packet))
+        .unwrap();
+    assert!(
+        bench.of(1)[first..].iter().all(|(_, packet)| is_coded(packet)),
+        "no original between the steps"
+    );
+    let told = bench.events.iter().filter_map(|(_, event)| match event {
+        TapEvent::RungChanged { to, .. } => Some(*to),
+        _ => None,
+    });
+    assert_eq!(
+        told.collect::<Vec<_>>(),
+        [bench.rung(1)],
+        "steps are no changes of rung"
+    );
+}
+
+#[test]
+fn what_a_steered_publisher_is_about_to_send_is_not_coded_meanwhile() {
+    let caps = PublisherCaps {
+        models: vec![MODEL],
+        steerable: true,
+    };
+    let mut bench = Bench::new(adaptive(), caps);
+    bench.tap.add_leg(bench.now, LegId(1), stock_caps());
+    bench.talk_for(400);
+    let Some(SourceCodec::Lean(lean)) = bench.hints.last().map(|hint| hint.source) else {
+        panic!("not lean: {:?}", bench.hints)
+    };
+    assert_eq!(lean.packet.millis(), 60);
+    for _ in 0..100 {
+        let mut payload = vec![0x58, 0];
+        payload.resize(lean.bitrate.as_bps() as usize * 60 / 8000, 0);
+        bench.deliver(PayloadKind::Opus, payload, 2880);
+        bench.pass(60);
+    }
+    assert_eq!(bench.core.calls, 0);
+    bench.assert_seamless(1, 0);
+}
+
+#[test]
+fn a_publisher_who_does_not_do_what_he_is_asked_is_coded_after_three_seconds() {
+    let caps = PublisherCaps {
+        models: vec![MODEL],
+        steerable: true,
+    };
+    let mut bench = Bench::new(adaptive(), caps);
+    bench.tap.add_leg(bench.now, LegId(1), stock_caps());
+    bench.talk_for(2_900);
+    assert_eq!(bench.rung(1), Rung::Original);
+    bench.talk_for(3_000);
+    assert!(matches!(bench.rung(1), Rung::Lean(_)));
+    bench.assert_seamless(1, 60);
+}
+
+#[test]
+fn the_neural_codec_is_never_asked_for_while_somebody_cannot_decode_it() {
+    let caps = PublisherCaps {
+        models: vec![MODEL],
+        steerable: true,
+    };
+    let low = policy(ConfigChange {
+        min_quality_score: Some(0.2),
+        ..ConfigChange::default()
+    });
+    let mut bench = Bench::new(low, caps);
+    bench.tap.add_leg(bench.now, LegId(1), stock_caps());
+    bench.tap.add_leg(bench.now, LegId(2), aic_caps());
+    for _ in 0..30 {
+        bench.tap.set_uplink_network(bench.now, 0.3, 100 * MS, 30 * MS);
+        bench.talk_for(1_000);
+    }
+    let neural = |hint: &auralink_types::PublisherHint| matches!(hint.source, SourceCodec::Neural(_));
+    assert!(!bench.hints.iter().any(neural), "{:?}", bench.hints);
+    bench.tap.remove_leg(bench.now, LegId(1));
+    bench.talk_for(12_000);
+    assert!(bench.hints.last().is_some_and(neural), "{:?}", bench.hints);
+}
+
+#[test]
 fn policy_flips_take_effect_at_once_and_cost_no_audio() {
     let mut bench = Bench::stock(adaptive());
     bench.talk_for(1_990);

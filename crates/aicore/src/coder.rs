@@ -1,0 +1,179 @@
+//! The coders behind a rung: sound in, payloads out, and what a receiver will hear of them.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use auralink_codec as codec;
+use auralink_opus as opus;
+use auralink_types::{Lean, Neural, Reason, Rung};
+use auralink_wire::aic::{AicPacket, DEFAULT_COPY_LEVELS, MAX_COPIES};
+
+use crate::input::{FRAME_TICKS, WIDE};
+
+/// Largest coded packet; 120 ms at the dearest rate stay far below.
+const PACKET_MAX: usize = 1500;
+
+/// Levels of a copy, as an array size.
+const COPY: usize = DEFAULT_COPY_LEVELS as usize;
+
+pub(crate) enum Coder {
+    Lean(LeanCoder),
+    Neural(Box<NeuralCoder>),
+}
+
+impl Coder {
+    /// The coder of a rung and the samples at 16 kHz by which what is heard lags; `None` for [`Rung::Original`].
+    pub(crate) fn new(
+        rung: Rung,
+        model: Option<&Arc<codec::Model>>,
+    ) -> Result<Option<(Self, usize)>, Reason> {
+        Ok(match rung {
+            Rung::Original => None,
+            Rung::Lean(lean) => {
+                let (coder, delay) = LeanCoder::new(lean, deserves_full_band(lean))?;
+                Some((Self::Lean(coder), delay))
+            }
+            Rung::Neural(neural) => {
+                let coder = NeuralCoder::new(neural, model.ok_or(Reason::ModelFailure)?);
+                Some((Self::Neural(Box::new(coder)), codec::OUTPUT_LAG_SAMPLES))
+            }
+        })
+    }
+
+    /// Goes on as another rung of its family.
+    pub(crate) fn become_rung(&mut self, rung: Rung) -> Result<(), Reason> {
+        match (self, rung) {
+            (Self::Lean(coder), Rung::Lean(lean)) => coder.configure(lean),
+            (Self::Neural(coder), Rung::Neural(neural)) => {
+                coder.next = Some(neural);
+                Ok(())
+            }
+            _ => Err(Reason::ModelFailure),
+        }
+    }
+}
+
+/// Whether the rate has bits for what lies above 8 kHz.
+pub(crate) fn deserves_full_band(lean: Lean) -> bool {
+    lean.bitrate.as_bps() >= u64::from(opus::FULL_BAND_FROM)
+}
+
+/// Opus of the lean rung.
+pub(crate) struct LeanCoder {
+    encoder: opus::Encoder,
+    /// Decodes at 16 kHz, whatever the encoder was given.
+    monitor: opus::Decoder,
+    pub(crate) lean: Lean,
+    /// The encoder takes 48 kHz.
+    pub(crate) wide: bool,
+}
+
+impl LeanCoder {
+    pub(crate) fn new(lean: Lean, wide: bool) -> Result<(Self, usize), Reason> {
+        let failed = |_| Reason::ModelFailure;
+        let mut encoder = opus::Encoder::new(&config(lean, wide)).map_err(failed)?;
+        let delay = encoder.lookahead().map_err(failed)? / if wide { WIDE } else { 1 };
+        let monitor = opus::Decoder::new(codec::SAMPLE_RATE, 1, 0).map_err(failed)?;
+        let coder = Self {
+            encoder,
+            monitor,
+            lean,
+            wide,
+        };
+        Ok((coder, delay))
+    }
+
+    fn configure(&mut self, lean: Lean) -> Result<(), Reason> {
+        self.lean = lean;
+        self.encoder
+            .configure(&config(lean, self.wide))
+            .map_err(|_| Reason::ModelFailure)
+    }
+
+    /// One packet.
+    pub(crate) fn code(&mut self, pcm: &[f32], heard: &mut [f32]) -> Result<Arc<[u8]>, Reason> {
+        let failed = |_| Reason::ModelFailure;
+        let mut room = [0u8; PACKET_MAX];
+        let len = self.encoder.encode(pcm, &mut room).map_err(failed)?;
+        self.monitor.decode(&room[..len], heard).map_err(failed)?;
+        Ok(Arc::from(&room[..len]))
+    }
+}
+
+fn config(lean: Lean, wide: bool) -> opus::EncoderConfig {
+    let (bitrate, packet_ms) = (lean.bitrate.as_bps() as u32, lean.packet.millis());
+    if wide {
+        opus::EncoderConfig::lean_48k(bitrate, packet_ms)
+    } else {
+        opus::EncoderConfig::lean(bitrate, packet_ms)
+    }
+}
+
+/// The neural codec: frames are coded as they come, so that a packet's last one is all there is to wait for.
+pub(crate) struct NeuralCoder {
+    encoder: codec::Encoder,
+    monitor: codec::Decoder,
+    packet: AicPacket,
+    levels: usize,
+    copies: usize,
+    /// Holds from the next packet on.
+    next: Option<Neural>,
+    /// First levels of the last frames, latest first.
+    past: VecDeque<[u16; COPY]>,
+}
+
+impl NeuralCoder {
+    fn new(neural: Neural, model: &Arc<codec::Model>) -> Self {
+        let levels = neural.rate.levels();
+        Self {
+            encoder: codec::Encoder::new(model.clone()),
+            monitor: codec::Decoder::new(model.clone()),
+            packet: AicPacket::new(model.id().0, levels as u8, DEFAULT_COPY_LEVELS),
+            levels,
+            copies: usize::from(neural.copies).min(MAX_COPIES),
+            next: None,
+            past: VecDeque::with_capacity(MAX_COPIES),
+        }
+    }
+
+    /// A packet begins at that RTP time.
+    pub(crate) fn begin(&mut self, timestamp: u64) -> Result<(), Reason> {
+        if let Some(neural) = self.next.take() {
+            self.levels = neural.rate.levels();
+            self.packet.set_levels(self.levels as u8, DEFAULT_COPY_LEVELS);
+            self.copies = usize::from(neural.copies).min(MAX_COPIES);
+        }
+        // Frames are numbered by their RTP time, so that every rung and every restart agrees on the numbers.
+        self.packet.restart((timestamp / FRAME_TICKS) as u16, false);
+        for copy in self.past.iter().take(self.copies) {
+            self.packet.push_copy(copy).map_err(|_| Reason::ModelFailure)?;
+        }
+        Ok(())
+    }
+
+    /// The packet's next frame.
+    pub(crate) fn frame(&mut self, pcm: &[f32], heard: &mut [f32]) -> Result<(), Reason> {
+        let mut codes = [0u16; codec::LEVELS_MAX];
+        let codes = &mut codes[..self.levels];
+        self.encoder.encode(pcm, codes);
+        self.monitor
+            .decode(codes, heard)
+            .map_err(|_| Reason::ModelFailure)?;
+        if heard.iter().any(|sample| !sample.is_finite()) {
+            return Err(Reason::ModelFailure);
+        }
+        self.packet.push_frame(codes).map_err(|_| Reason::ModelFailure)?;
+        self.past.truncate(MAX_COPIES - 1);
+        self.past.push_front(std::array::from_fn(|level| codes[level]));
+        Ok(())
+    }
+
+    /// The packet, with the frames that it got.
+    pub(crate) fn finish(&self) -> Result<Arc<[u8]>, Reason> {
+        let mut payload = Vec::with_capacity(self.packet.payload_len());
+        self.packet
+            .write(&mut payload)
+            .map_err(|_| Reason::ModelFailure)?;
+        Ok(payload.into())
+    }
+}

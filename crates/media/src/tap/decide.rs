@@ -1,0 +1,209 @@
+//! Which leg gets what, what the core codes for that, and what the publisher is asked for.
+
+use std::time::Instant;
+
+use auralink_engine::{Calibration, Refused, Situation, choose, wire_bitrate};
+use auralink_engine::{InKind, Processor};
+use auralink_types::{Bitrate, Lean, NetworkClass, PublisherHint, QualityScore, Reason, Rung};
+
+use super::TapOutput;
+use super::growth::same_family;
+use super::leg::playable;
+use super::steer::wish;
+use super::track::{AudioTap, REVIEW, sink};
+
+/// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
+const RUNGS_MAX: usize = 4;
+/// A rung stays while a better one would be cheaper by less than this part.
+const STICKY: f64 = 0.10;
+
+impl AudioTap {
+    /// Looks at every decision again and tells core and publisher what follows.
+    pub(super) fn review(&mut self, now: Instant, core: &mut dyn Processor) {
+        self.review_at = now + REVIEW;
+        self.core_model = core.models().first().copied();
+        self.decide(now);
+        self.supply(now, core);
+        self.hint(now, false);
+        self.expect_growth();
+    }
+
+    /// Legs whose packets may get longer want to be looked at again at that time.
+    pub(super) fn expect_growth(&mut self) {
+        if let Some(at) = self.legs.iter().filter_map(super::leg::Leg::grows_at).min() {
+            self.review_at = self.review_at.min(at);
+        }
+    }
+
+    fn decide(&mut self, now: Instant) {
+        let Some(source) = self.source else { return };
+        let core_model = self.core_model;
+        let breached = std::mem::take(&mut self.breached);
+        let asked = self.steer.asked();
+        // An AIC client does what it was asked for within a round trip: nothing is coded meanwhile.
+        let awaited = !self.publisher.models.is_empty() && self.steer.awaits(now) && !source.obeys(asked);
+        for leg in &mut self.legs {
+            let playable = playable(&leg.caps, source.coding, source.model);
+            leg.deaf = !playable;
+            let neural = core_model.is_some_and(|model| leg.caps.models.contains(&model));
+            let situation = Situation {
+                network: leg.network.network(),
+                neural,
+                source_packet: Some(source.packet),
+                stereo: source.stereo,
+                original: source.cost(asked).filter(|_| playable),
+            };
+            let (mut rung, mut reason) = if leg.caps.opted_out && playable {
+                (Rung::Original, Some(Reason::OptOut))
+            } else if awaited && playable && leg.rung == Rung::Original {
+                (Rung::Original, None)
+            } else {
+                let choice = choose(&self.policy, &situation, &self.calibration);
+                (choice.rung, choice.reason)
+            };
+            if rung == Rung::Original && !playable && core_model == source.model {
+                // Its receiver cannot decode what the publisher sends: plain Opus is the least it needs.
+                let (bitrate, packet) = (Bitrate::kbps(24), source.packet);
+                (rung, reason) = (
+                    Rung::Lean(Lean { bitrate, packet }),
+                    Some(Reason::ReceiverNotCapable),
+                );
+            }
+            let held = leg.held();
+            if rung != held && still_good(held, rung, &situation, &self.calibration, self.policy.floor) {
+                rung = held;
+            }
+            leg.reason = reason;
+            if rung != leg.goal {
+                let waiting = !same_family(leg.rung, leg.goal);
+                let dearer = breached && wire_bitrate(rung) > wire_bitrate(leg.rung) && leg.may_raise(now);
+                let unheard = leg.deaf && leg.rung == Rung::Original;
+                let free = rung == Rung::Original || rung == leg.rung || waiting || unheard;
+                if free || dearer || leg.may_switch(now) {
+                    leg.goal = rung;
+                    leg.urgent = dearer;
+                }
+            }
+            leg.take_step(now, source.packet);
+            if rung == Rung::Original && leg.rung != rung {
+                if reason == Some(Reason::Quality) {
+                    // No rung holds the floor on this content.
+                    leg.dead(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
+                } else {
+                    leg.go_direct(now, reason, &mut sink(&mut self.out, &mut self.stats));
+                }
+            }
+        }
+    }
+
+    /// Makes the core code what legs wait for, and nothing else.
+    fn supply(&mut self, now: Instant, core: &mut dyn Processor) {
+        let mut rungs: Vec<Rung> = Vec::with_capacity(RUNGS_MAX);
+        for leg in &mut self.legs {
+            // Where originals are of no use there is no bypass either.
+            if !leg.fallback.wants_core() && !leg.deaf {
+                continue;
+            }
+            // Within a family the coder itself goes on as what is wanted.
+            let goes_on = same_family(leg.rung, leg.wanted);
+            for rung in [leg.rung, leg.wanted] {
+                if rung == Rung::Original || rungs.contains(&rung) || (goes_on && rung != leg.wanted) {
+                    continue;
+                }
+                if rungs.len() < RUNGS_MAX {
+                    rungs.push(rung);
+                } else if rung == leg.wanted {
+                    leg.stay(Some(Reason::Overload));
+                }
+            }
+        }
+        if rungs.is_empty() {
+            self.drop_stream(core);
+            return;
+        }
+        let result: Result<(), Refused> = match self.stream {
+            Some(_) if rungs == self.rungs => Ok(()),
+            Some(stream) => core.set_rungs(stream, &rungs),
+            None => core.open(&rungs).map(|stream| {
+                self.stream = Some(stream);
+                self.fed = 0;
+            }),
+        };
+        match result {
+            Ok(()) => self.rungs = rungs,
+            Err(refused) => {
+                if let Some(stream) = self.stream {
+                    core.close(stream);
+                }
+                self.lose_stream(now, refused.reason());
+            }
+        }
+    }
+
+    /// Asks the publisher for what serves every leg. With `urgent`, what somebody cannot decode without the core is
+    /// asked away at once, however lately that was done before.
+    pub(super) fn hint(&mut self, now: Instant, urgent: bool) {
+        let stereo = self.source.is_some_and(|source| source.stereo);
+        let wish = wish(
+            &self.policy,
+            &self.publisher,
+            &self.legs,
+            self.uplink.network(),
+            &self.calibration,
+            stereo,
+        );
+        let unheard = self.publisher.steerable
+            && self.source.is_some_and(|source| {
+                source.coding == InKind::Aic
+                    && self
+                        .legs
+                        .iter()
+                        .any(|leg| !playable(&leg.caps, source.coding, source.model))
+            });
+        let mut ask = self.steer.decide(now, wish);
+        if ask.is_none() && unheard {
+            ask = self.steer.insist(now, urgent);
+        }
+        if let Some(source) = ask {
+            let track = self.track.clone();
+            self.out
+                .push_back(TapOutput::Hint(PublisherHint { track, source }));
+        }
+    }
+}
+
+/// Whether the rung held holds the floor and another one is hardly cheaper.
+fn still_good(
+    held: Rung,
+    better: Rung,
+    situation: &Situation,
+    calibration: &Calibration,
+    floor: QualityScore,
+) -> bool {
+    let (Some(now), Some(then)) = (wire_bitrate(held), wire_bitrate(better)) else {
+        return false;
+    };
+    let aligned = match held {
+        Rung::Original => false,
+        Rung::Lean(Lean { packet, .. }) => situation
+            .source_packet
+            .is_none_or(|source| packet.frames() % source.frames() == 0),
+        Rung::Neural(neural) => {
+            situation.neural
+                && situation
+                    .source_packet
+                    .is_none_or(|source| neural.packet.frames() % source.frames() == 0)
+        }
+    };
+    let fits = situation
+        .network
+        .capacity
+        .is_none_or(|room| now.as_bps() <= room.as_bps());
+    let calm = situation.network.class != NetworkClass::Bad;
+    aligned
+        && fits
+        && calm
+        && calibration.score(held) >= floor
+        && now.as_bps() as f64 * (1.0 - STICKY) <= then.as_bps() as f64
+        && then <= now
+}
