@@ -6,8 +6,9 @@ use auralink_engine::{EXTENSION_BYTES, Phase};
 use auralink_quality::savings::{Preset, SavingsMeter, wire_bytes};
 use auralink_types::{Mos, NetworkClass, Reason, Rung, SavingsBasis};
 
-use super::LegId;
+use super::leg::Leg;
 use super::original::{FRAME_TICKS, Original};
+use super::{AudioTap, LegId};
 
 /// Compute times remembered between two snapshots; beyond it the oldest go.
 const TIMES: usize = 512;
@@ -72,6 +73,51 @@ pub struct LegSnapshot {
     pub network: NetworkClass,
     /// Its whole-wire bytes.
     pub savings: SavingsMeter,
+}
+
+impl AudioTap {
+    /// Counters and states; compute times start anew.
+    pub fn snapshot(&mut self) -> TapSnapshot {
+        let times = self.stats.take_times();
+        let coded = self.legs.iter().any(|leg| leg.rung != Rung::Original);
+        TapSnapshot {
+            uplink: self.stats.uplink,
+            downlink: self.stats.downlink,
+            basis: if self.steer.steers() {
+                SavingsBasis::Preset
+            } else {
+                SavingsBasis::Measured
+            },
+            frames: self.stats.ticks / FRAME_TICKS,
+            compute_p50: times.map(|(median, _)| median),
+            compute_p99: times.map(|(_, p99)| p99),
+            quality: self.quality.filter(|_| coded).map(|(_, mos)| mos),
+            fallbacks: self.stats.fallbacks,
+            bad_input: self.stats.bad_input,
+            padding: self.stats.padding,
+            outdated: self.stats.outdated,
+            unused: self.stats.unused,
+            coded: self.stats.coded,
+            rescued: self.stats.rescued,
+            source: self.source.map(|source| source.rung(self.steer.steers())),
+            legs: self.legs.iter().map(leg_snapshot).collect(),
+        }
+    }
+}
+
+fn leg_snapshot(leg: &Leg) -> LegSnapshot {
+    LegSnapshot {
+        leg: leg.id,
+        rung: leg.rung,
+        phase: leg.fallback.phase(),
+        reason: leg
+            .fallback
+            .reason()
+            .filter(|_| leg.wanted != Rung::Original)
+            .or(leg.reason),
+        network: leg.network.class(),
+        savings: leg.savings,
+    }
 }
 
 #[derive(Clone, Debug, Default)]

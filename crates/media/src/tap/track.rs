@@ -8,12 +8,12 @@ use auralink_engine::{
     Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, Processor, Refused,
     StreamId,
 };
-use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, SavingsBasis, TrackId};
+use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
 
 use super::leg::{Leg, Sink, playable};
-use super::original::{FRAME_TICKS, Original, Reader};
+use super::original::{Original, Reader};
 use super::source::Source;
-use super::stats::{LegSnapshot, Stats, TapSnapshot, baseline, on_wire};
+use super::stats::{Stats, baseline, on_wire};
 use super::steer::Steer;
 use super::{AudioPacket, LegCaps, LegId, PublisherCaps, TapEvent, TapOutput};
 
@@ -278,34 +278,6 @@ impl AudioTap {
         self.drop_stream(core);
     }
 
-    /// Counters and states; compute times start anew.
-    pub fn snapshot(&mut self) -> TapSnapshot {
-        let times = self.stats.take_times();
-        let coded = self.legs.iter().any(|leg| leg.rung != Rung::Original);
-        TapSnapshot {
-            uplink: self.stats.uplink,
-            downlink: self.stats.downlink,
-            basis: if self.steer.steers() {
-                SavingsBasis::Preset
-            } else {
-                SavingsBasis::Measured
-            },
-            frames: self.stats.ticks / FRAME_TICKS,
-            compute_p50: times.map(|(median, _)| median),
-            compute_p99: times.map(|(_, p99)| p99),
-            quality: self.quality.filter(|_| coded).map(|(_, mos)| mos),
-            fallbacks: self.stats.fallbacks,
-            bad_input: self.stats.bad_input,
-            padding: self.stats.padding,
-            outdated: self.stats.outdated,
-            unused: self.stats.unused,
-            coded: self.stats.coded,
-            rescued: self.stats.rescued,
-            source: self.source.map(|source| source.rung(self.steer.steers())),
-            legs: self.legs.iter().map(leg_snapshot).collect(),
-        }
-    }
-
     fn count(&mut self, original: &Original) {
         let steered = self.steer.steers();
         let before = baseline(original, steered);
@@ -437,19 +409,4 @@ impl AudioTap {
 
 pub(super) fn sink<'a>(out: &'a mut VecDeque<TapOutput>, stats: &'a mut Stats) -> Sink<'a> {
     Sink { out, stats }
-}
-
-fn leg_snapshot(leg: &Leg) -> LegSnapshot {
-    LegSnapshot {
-        leg: leg.id,
-        rung: leg.rung,
-        phase: leg.fallback.phase(),
-        reason: leg
-            .fallback
-            .reason()
-            .filter(|_| leg.wanted != Rung::Original)
-            .or(leg.reason),
-        network: leg.network.class(),
-        savings: leg.savings,
-    }
 }
