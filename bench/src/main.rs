@@ -23,6 +23,7 @@ mod score;
 mod server;
 mod speech;
 mod stall;
+mod store;
 mod table;
 
 use std::process::ExitCode;
@@ -49,6 +50,8 @@ enum Which {
     Forward(forward::ForwardOptions),
     /// What the ladder may expect of each rung, measured on training speakers held back from the model.
     Expected(expected::ExpectedOptions),
+    /// How fast metric rows get into the databases, and answers out of them.
+    Store(store::StoreOptions),
 }
 
 #[tokio::main]
@@ -57,6 +60,7 @@ async fn main() -> ExitCode {
         Which::Demo(options) => demo::run(options).await,
         Which::Forward(options) => forward::run(options).await,
         Which::Expected(options) => expected::run(options).await,
+        Which::Store(options) => store::run(options).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use auralink_store::{Retention, StoreOptions};
 use auralink_types::FieldError;
 use serde::Deserialize;
 
@@ -22,8 +23,12 @@ pub struct ServeConfig {
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
     pub keys: BTreeMap<String, String>,
-    /// `memory`, a file, or a `sqlite:` URL.
+    /// `memory`, a file, a `sqlite:` URL or a `postgres:` URL.
     pub database: String,
+    /// Connections to PostgreSQL at a time.
+    pub database_connections: u32,
+    /// How long rows are kept.
+    pub retention: Retention,
     /// Worker threads of the AI core; 0 for one fewer than there are cores, at least one.
     pub ai_workers: usize,
     /// Dollars for one gigabyte of egress.
@@ -41,6 +46,8 @@ impl Default for ServeConfig {
             advertised: Vec::new(),
             keys: BTreeMap::new(),
             database: "auralink.db".into(),
+            database_connections: StoreOptions::default().connections,
+            retention: Retention::default(),
             ai_workers: 0,
             price_per_gb: 0.09,
             dev: false,
@@ -112,6 +119,13 @@ impl ServeConfig {
         if self.database.is_empty() {
             return Err(FieldError::new("database", "must not be empty"));
         }
+        if !(1..=1000).contains(&self.database_connections) {
+            let problem = format!("must be 1 to 1000, got {}", self.database_connections);
+            return Err(FieldError::new("database_connections", problem));
+        }
+        self.retention
+            .validate()
+            .map_err(|error| FieldError::new(format!("retention.{}", error.field), error.problem))?;
         Ok(())
     }
 }
@@ -151,6 +165,13 @@ mod tests {
                 .contains("colour")
         );
         assert_eq!(refused("listen = "), "config");
+        assert_eq!(
+            refused(&format!("database_connections = 0\n{KEYS}")),
+            "database_connections"
+        );
+        let retention = |line: &str| refused(&format!("{KEYS}[retention]\n{line}"));
+        assert_eq!(retention("metrics_days = 0"), "retention.metrics_days");
+        assert_eq!(retention("audit_days = \"long\""), "retention.audit_days");
     }
 
     #[test]

@@ -6,6 +6,7 @@ mod codec;
 mod config;
 mod http;
 mod join;
+mod migrate;
 mod serve;
 mod token;
 
@@ -31,6 +32,8 @@ enum Command {
     Serve(serve::ServeCommand),
     /// Join a room, publish a WAV file, record what is heard
     Join(join::JoinCommand),
+    /// Bring a database up to date, or say what it lacks
+    Migrate(migrate::MigrateCommand),
     /// Mint an access token
     Token(token::TokenCommand),
     /// Use the neural speech codec on files
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
             }
         },
         Command::Join(command) => run(join::run(command)),
+        Command::Migrate(command) => run(migrate::run(command)),
         Command::Token(command) => token::run(command),
         Command::Codec(command) => codec::run(command),
     };

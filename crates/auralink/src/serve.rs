@@ -11,7 +11,7 @@ use auralink_codec::Model;
 use auralink_control::ControlState;
 use auralink_engine::PolicyBook;
 use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
-use auralink_store::{MetricWriter, Store};
+use auralink_store::{Housekeeping, MetricWriter, Store, StoreOptions, without_password};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
 use axum::extract::Query;
@@ -42,7 +42,7 @@ pub struct ServeCommand {
     /// Address of HTTP; port 0 lets the system choose, for media as well
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// `memory`, a file, or a `sqlite:` URL
+    /// `memory`, a file, a `sqlite:` URL or a `postgres:` URL
     #[arg(long, value_name = "URL")]
     database: Option<String>,
 }
@@ -82,9 +82,14 @@ impl ServeCommand {
 
 /// Runs until SIGTERM or SIGINT, then says goodbye.
 pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
-    let store = Store::open(&config.database)
+    let database = without_password(&config.database);
+    let options = StoreOptions {
+        connections: config.database_connections,
+    };
+    let store = Store::open_with(&config.database, &options)
         .await
-        .with_context(|| format!("database: cannot open {}", config.database))?;
+        .with_context(|| format!("database: cannot open {database}"))?;
+    let _housekeeping = Housekeeping::start(store.clone(), config.retention);
     let writer = MetricWriter::start(store.clone());
     let book = Arc::new(PolicyBook::new());
     let known = store
@@ -149,7 +154,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     println!("AuraLink {}", env!("CARGO_PKG_VERSION"));
     println!("  http      http://{} (signalling, REST)", listener.local_addr()?);
     println!("  media     udp {}", media.local_udp_addr());
-    println!("  database  {} ({users} users with AIC)", config.database);
+    println!("  database  {database} ({users} users with AIC)");
     println!("  model     {model_version}");
     if config.dev {
         println!("  dev       key devkey, secret secret; not for production");

@@ -1,14 +1,22 @@
 //! A user's configuration as it is stored: reading it, and the one transaction that changes it.
 
-use auralink_types::{AicConfig, ConfigChange, FieldError, Mode, UserKey};
+use std::time::SystemTime;
+
+use auralink_types::{AicConfig, ConfigChange, FieldError, UserKey};
 use serde_json::json;
-use sqlx::sqlite::{SqlitePool, SqliteRow};
-use sqlx::{Row as _, Sqlite, SqliteConnection, Transaction};
 use uuid::Uuid;
 
 use crate::actor::Actor;
+use crate::audit;
+use crate::database::Tx;
 use crate::error::StoreError;
 use crate::names::Named as _;
+use crate::outbox::{self, Announcement};
+use crate::parents;
+use crate::row::Row;
+use crate::scoped::Scoped;
+use crate::sql::{Sql, int};
+use crate::store::Store;
 use crate::timestamp::Timestamp;
 
 /// The event that goes to webhook endpoints with every change.
@@ -35,24 +43,67 @@ const COLUMNS: &str = "tenant_id, user_id, config_id, version, enabled, mode, ta
     max_latency_ms, model_type, enable_predictive_compression, enable_perceptual_optimization, opt_out, \
     created_at_us, updated_at_us";
 
-pub(crate) async fn read(
-    connection: &mut SqliteConnection,
-    owner: &UserKey,
-) -> Result<Option<StoredConfig>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM aic_configs WHERE tenant_id = ? AND user_id = ?");
-    // The text holds constants alone.
-    sqlx::query(sqlx::AssertSqlSafe(sql))
-        .bind(owner.tenant.as_str())
-        .bind(owner.user.as_str())
-        .fetch_optional(connection)
-        .await?
-        .map(|row| from_row(&row))
-        .transpose()
+impl Scoped {
+    /// The stored configuration; `None` when the user never set one.
+    pub async fn config(&self) -> Result<Option<StoredConfig>, StoreError> {
+        let owner = self.owner()?;
+        if owner != self.actor.key {
+            self.note_read("config").await?;
+        }
+        let mut tx = self.read().await?;
+        let found = read(&mut tx, &owner).await?;
+        tx.commit().await?;
+        Ok(found)
+    }
+
+    /// Stores a whole configuration, with its audit entry and outbox event, in one transaction.
+    pub async fn put_config(&self, config: &AicConfig) -> Result<StoredConfig, StoreError> {
+        self.write_config(&Change::Whole(config), None).await
+    }
+
+    /// Likewise, but applies the change to what is stored at that moment, so that no concurrent change is lost.
+    pub async fn change_config(&self, change: &ConfigChange) -> Result<StoredConfig, StoreError> {
+        self.write_config(&Change::Fields(change), None).await
+    }
+
+    /// Likewise, if the stored version is the one expected; 0 expects none. Else [`StoreError::Stale`].
+    pub async fn change_config_if(
+        &self,
+        change: &ConfigChange,
+        expected: Option<u64>,
+    ) -> Result<StoredConfig, StoreError> {
+        self.write_config(&Change::Fields(change), expected).await
+    }
+
+    async fn write_config(
+        &self,
+        change: &Change<'_>,
+        expected: Option<u64>,
+    ) -> Result<StoredConfig, StoreError> {
+        let owner = self.owner()?;
+        let mut tx = self.write().await?;
+        let now = Timestamp::from(SystemTime::now());
+        let stored = write(&mut tx, &self.actor, &owner, change, expected, now).await?;
+        tx.commit().await?;
+        Ok(stored)
+    }
 }
 
-pub(crate) async fn in_force(pool: &SqlitePool) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
-    let sql = format!("SELECT {COLUMNS} FROM aic_configs WHERE enabled = 1 OR opt_out = 1");
-    let rows = sqlx::query(sqlx::AssertSqlSafe(sql)).fetch_all(pool).await?;
+async fn read(tx: &mut Tx, owner: &UserKey) -> Result<Option<StoredConfig>, StoreError> {
+    let sql = Sql::new(format!(
+        "SELECT {COLUMNS} FROM aic_configs WHERE tenant_id = $1 AND user_id = $2"
+    ));
+    let found = tx.row(sql.with(&owner.tenant).with(&owner.user)).await?;
+    found.as_ref().map(from_row).transpose()
+}
+
+pub(crate) async fn in_force(store: &Store) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
+    let mut tx = store.read().await?;
+    let sql = Sql::new(format!(
+        "SELECT {COLUMNS} FROM aic_configs WHERE enabled OR opt_out"
+    ));
+    let rows = tx.rows(sql).await?;
+    tx.commit().await?;
     let stored = rows.iter().map(from_row);
     stored
         .map(|stored| stored.map(|stored| (stored.owner, stored.config)))
@@ -60,7 +111,7 @@ pub(crate) async fn in_force(pool: &SqlitePool) -> Result<Vec<(UserKey, AicConfi
 }
 
 /// What a change does to the configuration that is stored, or to the default.
-pub(crate) enum Change<'a> {
+enum Change<'a> {
     Fields(&'a ConfigChange),
     Whole(&'a AicConfig),
 }
@@ -84,15 +135,23 @@ impl Change<'_> {
     }
 }
 
-/// Row, audit entry and outbox rows, in the transaction given.
-pub(crate) async fn write(
-    tx: &mut Transaction<'static, Sqlite>,
+/// Row, audit entry and outbox event, in the transaction given.
+async fn write(
+    tx: &mut Tx,
     actor: &Actor,
     owner: &UserKey,
     change: &Change<'_>,
+    expected: Option<u64>,
     now: Timestamp,
 ) -> Result<StoredConfig, StoreError> {
+    // What is read next must not change before it is written.
+    tx.lock(&format!("config {} {}", owner.tenant, owner.user))
+        .await?;
     let prior = read(tx, owner).await?;
+    let current = prior.as_ref().map_or(0, |prior| prior.version);
+    if expected.is_some_and(|expected| expected != current) {
+        return Err(StoreError::Stale { current });
+    }
     let default = AicConfig::default();
     let before = prior.as_ref().map_or(&default, |prior| &prior.config);
     let config = change.apply(before)?;
@@ -101,7 +160,7 @@ pub(crate) async fn write(
     }
     let stored = StoredConfig {
         config_id: prior.as_ref().map_or_else(Uuid::now_v7, |prior| prior.config_id),
-        version: prior.as_ref().map_or(1, |prior| prior.version + 1),
+        version: current + 1,
         owner: owner.clone(),
         created_at: prior.as_ref().map_or(now, |prior| prior.created_at),
         // A clock that was set back must not make a change look older than the one before.
@@ -110,67 +169,46 @@ pub(crate) async fn write(
     };
     upsert(tx, &stored).await?;
     let detail = json!({ "before": prior.map(|prior| prior.config), "after": stored.config });
-    sqlx::query(
-        "INSERT INTO audit_log (tenant_id, actor, actor_role, action, user_id, detail, at_us) \
-         VALUES (?, ?, ?, 'config.write', ?, ?, ?)",
-    )
-    .bind(owner.tenant.as_str())
-    .bind(actor.key.user.as_str())
-    .bind(actor.role())
-    .bind(owner.user.as_str())
-    .bind(detail.to_string())
-    .bind(stored.updated_at.as_micros())
-    .execute(&mut **tx)
-    .await?;
+    audit::append(tx, actor, &owner.user, "config.write", detail, stored.updated_at).await?;
     announce(tx, &stored).await?;
     Ok(stored)
 }
 
-async fn upsert(tx: &mut Transaction<'static, Sqlite>, stored: &StoredConfig) -> Result<(), StoreError> {
+async fn upsert(tx: &mut Tx, stored: &StoredConfig) -> Result<(), StoreError> {
     let StoredConfig { owner, config, .. } = stored;
-    sqlx::query(
-        "INSERT INTO users (tenant_id, user_id, created_at_us) VALUES (?, ?, ?) ON CONFLICT DO NOTHING",
-    )
-    .bind(owner.tenant.as_str())
-    .bind(owner.user.as_str())
-    .bind(stored.created_at.as_micros())
-    .execute(&mut **tx)
-    .await?;
-    sqlx::query(
-        "INSERT INTO aic_configs (tenant_id, user_id, config_id, version, enabled, mode, target_override, \
-         floor_override, max_latency_ms, model_type, enable_predictive_compression, \
-         enable_perceptual_optimization, opt_out, created_at_us, updated_at_us) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) \
+    parents::ensure_user(tx, owner, stored.created_at).await?;
+    let sql = Sql::new(format!(
+        "INSERT INTO aic_configs ({COLUMNS}) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15) \
          ON CONFLICT (tenant_id, user_id) DO UPDATE SET version = excluded.version, enabled = excluded.enabled, \
          mode = excluded.mode, target_override = excluded.target_override, \
          floor_override = excluded.floor_override, max_latency_ms = excluded.max_latency_ms, \
          model_type = excluded.model_type, \
          enable_predictive_compression = excluded.enable_predictive_compression, \
          enable_perceptual_optimization = excluded.enable_perceptual_optimization, \
-         opt_out = excluded.opt_out, updated_at_us = excluded.updated_at_us",
-    )
-    .bind(owner.tenant.as_str())
-    .bind(owner.user.as_str())
-    .bind(stored.config_id.to_string())
-    .bind(i64::try_from(stored.version).unwrap_or(i64::MAX))
-    .bind(config.enabled)
-    .bind(config.mode.to_name())
-    .bind(config.target_override)
-    .bind(config.floor_override)
-    .bind(config.max_latency_ms)
-    .bind(&config.model_type)
-    .bind(config.enable_predictive_compression)
-    .bind(config.enable_perceptual_optimization)
-    .bind(config.opt_out)
-    .bind(stored.created_at.as_micros())
-    .bind(stored.updated_at.as_micros())
-    .execute(&mut **tx)
-    .await?;
+         opt_out = excluded.opt_out, updated_at_us = excluded.updated_at_us"
+    ));
+    let sql = sql
+        .with(&owner.tenant)
+        .with(&owner.user)
+        .with(stored.config_id.to_string())
+        .with(int(stored.version))
+        .with(config.enabled)
+        .with(config.mode.to_name())
+        .with(config.target_override)
+        .with(config.floor_override)
+        .with(config.max_latency_ms)
+        .with(config.model_type.as_str())
+        .with(config.enable_predictive_compression)
+        .with(config.enable_perceptual_optimization)
+        .with(config.opt_out)
+        .with(stored.created_at)
+        .with(stored.updated_at);
+    tx.execute(sql).await?;
     Ok(())
 }
 
-/// One outbox row for each endpoint of the tenant that wants the event; an empty list of events means all.
-async fn announce(tx: &mut Transaction<'static, Sqlite>, stored: &StoredConfig) -> Result<(), StoreError> {
+async fn announce(tx: &mut Tx, stored: &StoredConfig) -> Result<(), StoreError> {
     let payload = json!({
         "event": CONFIG_UPDATED,
         "at": stored.updated_at.rfc3339(),
@@ -181,49 +219,38 @@ async fn announce(tx: &mut Transaction<'static, Sqlite>, stored: &StoredConfig) 
         "mode": stored.config.mode,
         "opt_out": stored.config.opt_out,
     });
-    sqlx::query(
-        "INSERT INTO webhook_deliveries (tenant_id, endpoint_id, event, payload, created_at_us, next_attempt_at_us) \
-         SELECT tenant_id, endpoint_id, ?1, ?2, ?3, ?3 FROM webhook_endpoints WHERE tenant_id = ?4 AND enabled = 1 \
-         AND (json_array_length(events) = 0 OR EXISTS (SELECT 1 FROM json_each(events) WHERE value = ?1))",
-    )
-    .bind(CONFIG_UPDATED)
-    .bind(payload.to_string())
-    .bind(stored.updated_at.as_micros())
-    .bind(stored.owner.tenant.as_str())
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
+    let announcement = Announcement {
+        tenant: stored.owner.tenant.clone(),
+        user: Some(stored.owner.user.clone()),
+        subject: format!("config:{}", stored.config_id),
+        event: CONFIG_UPDATED.to_owned(),
+        payload,
+        at: stored.updated_at,
+    };
+    outbox::enqueue(tx, &announcement).await
 }
 
-fn from_row(row: &SqliteRow) -> Result<StoredConfig, StoreError> {
-    let id: String = row.try_get("config_id")?;
-    let mode: String = row.try_get("mode")?;
-    let tenant: String = row.try_get("tenant_id")?;
-    let user: String = row.try_get("user_id")?;
-    let version: i64 = row.try_get("version")?;
+fn from_row(row: &Row) -> Result<StoredConfig, StoreError> {
+    let id = row.text("config_id")?;
     Ok(StoredConfig {
         config_id: Uuid::parse_str(&id).map_err(|_| StoreError::Corrupt {
             column: "config_id",
             value: id,
         })?,
-        version: version.unsigned_abs(),
-        owner: UserKey::new(tenant, user),
+        version: row.count("version")?,
+        owner: row.owner()?,
         config: AicConfig {
-            enabled: row.try_get("enabled")?,
-            mode: Mode::read("mode", &mode)?,
-            target_override: row.try_get("target_override")?,
-            floor_override: row.try_get("floor_override")?,
-            max_latency_ms: row.try_get("max_latency_ms")?,
-            model_type: row.try_get("model_type")?,
-            enable_predictive_compression: row.try_get("enable_predictive_compression")?,
-            enable_perceptual_optimization: row.try_get("enable_perceptual_optimization")?,
-            opt_out: row.try_get("opt_out")?,
+            enabled: row.get("enabled")?,
+            mode: row.named("mode")?,
+            target_override: row.get("target_override")?,
+            floor_override: row.get("floor_override")?,
+            max_latency_ms: u32::try_from(row.int("max_latency_ms")?).unwrap_or(u32::MAX),
+            model_type: row.text("model_type")?,
+            enable_predictive_compression: row.get("enable_predictive_compression")?,
+            enable_perceptual_optimization: row.get("enable_perceptual_optimization")?,
+            opt_out: row.get("opt_out")?,
         },
-        created_at: Timestamp::from_micros(row.try_get("created_at_us")?),
-        updated_at: Timestamp::from_micros(row.try_get("updated_at_us")?),
+        created_at: row.time("created_at_us")?,
+        updated_at: row.time("updated_at_us")?,
     })
 }
-
-#[cfg(test)]
-#[path = "config_tests.rs"]
-mod tests;

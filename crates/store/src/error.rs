@@ -1,6 +1,7 @@
 //! What can go wrong between a question and its rows.
 
 use auralink_types::FieldError;
+use sqlx::postgres::PgDatabaseError;
 
 /// Why the store did not answer.
 #[derive(Debug, thiserror::Error)]
@@ -34,6 +35,35 @@ pub enum StoreError {
         /// Whose rows.
         subject: String,
     },
+    /// What belongs to a tenant as a whole is for its operators.
+    #[error("only an operator may do this")]
+    OperatorOnly,
+    /// The row has changed since the caller read it.
+    #[error("changed meanwhile: it is at version {current}")]
+    Stale {
+        /// Its version now; 0 when there is none.
+        current: u64,
+    },
+    /// There is no such thing, or it isn't the actor's to see.
+    #[error("no such {what}")]
+    Missing {
+        /// What was looked for.
+        what: &'static str,
+    },
+    /// Another has that name.
+    #[error("{what} is taken")]
+    Taken {
+        /// What must be unique.
+        what: &'static str,
+    },
+    /// A bound is reached.
+    #[error("no more than {most} {what}")]
+    Full {
+        /// What there are too many of.
+        what: &'static str,
+        /// The bound.
+        most: usize,
+    },
     /// An operator tried to lift a user's own veto.
     #[error("only the user can take back an opt-out")]
     Veto,
@@ -48,27 +78,54 @@ impl StoreError {
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        use sqlx::error::ErrorKind;
         match &error {
             sqlx::Error::PoolTimedOut => Self::Busy,
             sqlx::Error::Database(database) => {
-                // The low byte of SQLite's extended code is its primary one: 5 is BUSY, 6 is LOCKED.
-                let code = database.code().and_then(|code| code.parse::<u32>().ok());
-                match (database.kind(), code.map(|code| code & 0xff)) {
-                    (_, Some(5 | 6)) => Self::Busy,
-                    (
-                        ErrorKind::UniqueViolation
-                        | ErrorKind::ForeignKeyViolation
-                        | ErrorKind::NotNullViolation
-                        | ErrorKind::CheckViolation,
-                        _,
-                    )
-                    // 19 is CONSTRAINT (a trigger's refusal among them), 20 MISMATCH, 18 TOOBIG.
-                    | (_, Some(18..=20)) => Self::Refused(error),
-                    _ => Self::Unavailable(error),
+                let code = database.code().unwrap_or_default();
+                let kind = if database.try_downcast_ref::<PgDatabaseError>().is_some() {
+                    of_postgres(&code)
+                } else {
+                    of_sqlite(&code)
+                };
+                match kind {
+                    Kind::Busy => Self::Busy,
+                    Kind::Refused => Self::Refused(error),
+                    Kind::Away => Self::Unavailable(error),
                 }
             }
+            // A value that the wire cannot carry.
+            sqlx::Error::Encode(_) => Self::Refused(error),
             _ => Self::Unavailable(error),
         }
+    }
+}
+
+enum Kind {
+    Busy,
+    Refused,
+    Away,
+}
+
+/// The low byte of SQLite's extended code is its primary one.
+fn of_sqlite(code: &str) -> Kind {
+    match code.parse::<u32>().map(|code| code & 0xff) {
+        // BUSY and LOCKED.
+        Ok(5 | 6) => Kind::Busy,
+        // TOOBIG, CONSTRAINT (a trigger's refusal among them) and MISMATCH.
+        Ok(18..=20) => Kind::Refused,
+        _ => Kind::Away,
+    }
+}
+
+/// The first two characters of a SQLSTATE are its class (PostgreSQL manual, appendix A).
+fn of_postgres(code: &str) -> Kind {
+    match code {
+        // A lock that was not to be had, a serialisation failure, a deadlock.
+        "55P03" | "40001" | "40P01" => Kind::Busy,
+        // Insufficient privilege: a row that row level security does not let in.
+        "42501" => Kind::Refused,
+        // Data exceptions and constraints.
+        _ if code.starts_with("22") || code.starts_with("23") => Kind::Refused,
+        _ => Kind::Away,
     }
 }

@@ -1,11 +1,14 @@
-//! The one store interface; SQLite behind it.
+//! The one store interface; SQLite and PostgreSQL behind it.
 //!
 //! Owns the tables, their migrations, who may see which row, and the spool in which metric rows wait for the
 //! database. Must never know HTTP, tokens or media: SQL lives here and nowhere else.
 //!
 //! There are two doors. [`Store::as_user`] is the one for people: every statement of the handle it returns carries the
-//! actor's predicate. [`MetricWriter`] and [`Store::enabled_configs`] act for the server itself and take no input of
-//! users.
+//! actor's predicate, and on PostgreSQL runs in a role that sees no more anyway. What stands on [`Store`] itself, and
+//! [`MetricWriter`] and [`EventWriter`], act for the server and take no scope from anybody.
+//!
+//! Statements are shared by both databases wherever both can say them; what only one can say stands in `sqlite` and
+//! `postgres`.
 //!
 //! ```
 //! use auralink_store::{Actor, Store};
@@ -22,28 +25,71 @@
 #![forbid(unsafe_code)]
 
 mod actor;
+mod alert;
+mod audit;
+mod call;
+pub mod cluster;
 mod config;
+mod database;
 mod error;
+mod events;
+mod experiment;
+mod health;
 mod metric;
-mod metric_sql;
 mod names;
+mod outbox;
+mod page;
+mod parents;
+mod performance;
+mod personal;
+mod postgres;
+mod retention;
+mod rollup;
+mod row;
 mod savings;
 mod schema;
 mod scoped;
 mod session;
 mod spool;
+mod sql;
+mod sqlite;
 mod store;
 mod timestamp;
+mod usage;
+mod webhook;
 mod writer;
 
 pub use actor::Actor;
+pub use alert::{
+    ALERT_RAISED, ALERT_RESOLVED, Alert, AlertKind, AlertQuery, AlertState, NewAlert, Raised, Severity,
+};
+pub use audit::{AuditEntry, AuditQuery};
+pub use call::{CallQuery, StoredCall};
 pub use config::{CONFIG_UPDATED, StoredConfig};
 pub use error::StoreError;
-pub use metric::{MetricCursor, MetricPage, MetricQuery, PAGE_MAX, StoredMetric};
+pub use events::{EVENT_QUEUE_MAX, EventWriter};
+pub use experiment::{
+    ARMS_MAX, Arm, ArmOutcome, Experiment, Exposure, NewExperiment, RUNNING_MAX, Sample, Unit,
+};
+pub use health::TenantHealth;
+pub use metric::{MetricCursor, MetricPage, MetricQuery, StoredMetric};
+pub use outbox::{Announcement, Delivery, OUTBOX_MAX};
+pub use page::{Cursor, PAGE_MAX, Page, Span};
+pub use performance::{
+    Latency, ModelPerformance, ModelWindow, PerformancePoint, PerformanceSummary, QualityBin,
+    QualityDistribution,
+};
+pub use personal::Erased;
+pub use retention::{Housekeeping, REFRESH_EVERY, Retained, Retention};
 pub use savings::{BandwidthSavings, Traffic};
+pub use schema::Pending;
 pub use scoped::Scoped;
-pub use session::StoredSession;
+pub use session::{SessionQuery, StoredSession};
 pub use spool::SPOOL_MAX;
-pub use store::Store;
+pub use store::{Store, StoreOptions, without_password};
 pub use timestamp::Timestamp;
+pub use usage::Step;
+pub use webhook::{
+    DeliveryQuery, DeliveryRecord, DeliveryState, ENDPOINTS_MAX, Endpoint, EndpointChange, NewEndpoint,
+};
 pub use writer::{BATCH_MAX, FLUSH_EVERY, MetricWriter, QUEUE_MAX, WriterStats};

@@ -2,12 +2,15 @@
 
 use std::fmt;
 
-use auralink_types::{CallId, MetricRow};
+use auralink_types::{CallId, MetricRow, Reason};
 
+use crate::error::StoreError;
+use crate::names::Named as _;
+use crate::page::{PAGE_MAX, hex, push_span};
+use crate::row::Row;
+use crate::scoped::Scoped;
+use crate::sql::Sql;
 use crate::timestamp::Timestamp;
-
-/// Most rows in one page; a larger limit is cut to it.
-pub const PAGE_MAX: u32 = 1000;
 
 /// A row with its number.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,14 +52,10 @@ impl fmt::Display for MetricCursor {
 impl MetricCursor {
     /// Reads back what `Display` wrote.
     pub fn parse(text: &str) -> Option<Self> {
-        let hex = |part: &str| {
-            let digits = !part.is_empty() && part.bytes().all(|b| b.is_ascii_hexdigit());
-            digits.then(|| u64::from_str_radix(part, 16).ok()).flatten()
-        };
         let (ts, id) = text.split_once('.')?;
         Some(Self {
-            ts_us: hex(ts)?.cast_signed(),
-            metric_id: hex(id)?.cast_signed(),
+            ts_us: hex(ts)?,
+            metric_id: hex(id)?,
         })
     }
 }
@@ -68,6 +67,75 @@ pub struct MetricPage {
     pub rows: Vec<StoredMetric>,
     /// Where to go on; absent on the last page.
     pub next: Option<MetricCursor>,
+}
+
+const COLUMNS: &str = "metric_id, tenant_id, user_id, call_id, session_id, track_id, ts_us, media, \
+    original_bandwidth_kbps, compressed_bandwidth_kbps, savings_basis, inference_latency_ms, \
+    inference_latency_p99_ms, quality_score, quality_metric, psnr_db, model_used, frames, fallback_triggered, \
+    fallback_reason, network_class";
+
+impl Scoped {
+    /// One page of metric rows, newest first.
+    pub async fn metrics(&self, query: &MetricQuery) -> Result<MetricPage, StoreError> {
+        let limit = query.limit.clamp(1, PAGE_MAX);
+        let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM aic_metrics WHERE "));
+        self.push_predicate(&mut sql);
+        if let Some(call) = &query.call_id {
+            sql.push(" AND call_id = ").bind(call);
+        }
+        push_span(&mut sql, "ts_us", query.from, query.to);
+        if let Some(MetricCursor { ts_us, metric_id }) = query.cursor {
+            sql.push(" AND (ts_us, metric_id) < (").bind(ts_us);
+            sql.push(", ").bind(metric_id).push(")");
+        }
+        sql.push(" ORDER BY ts_us DESC, metric_id DESC LIMIT ")
+            .bind(limit + 1);
+        let found = self.rows("metrics", sql).await?;
+        let wanted = limit as usize;
+        let rows: Vec<_> = found
+            .iter()
+            .take(wanted)
+            .map(from_row)
+            .collect::<Result<_, _>>()?;
+        let next = rows
+            .last()
+            .filter(|_| found.len() > wanted)
+            .map(|last: &StoredMetric| MetricCursor {
+                ts_us: last.row.ts_us,
+                metric_id: last.metric_id,
+            });
+        Ok(MetricPage { rows, next })
+    }
+}
+
+fn from_row(row: &Row) -> Result<StoredMetric, StoreError> {
+    let reason: Option<String> = row.get("fallback_reason")?;
+    Ok(StoredMetric {
+        metric_id: row.int("metric_id")?,
+        row: MetricRow {
+            owner: row.owner()?,
+            call_id: row.text("call_id")?.into(),
+            session_id: row.text("session_id")?.into(),
+            track_id: row.text("track_id")?.into(),
+            ts_us: row.int("ts_us")?,
+            media: row.named("media")?,
+            original_bandwidth_kbps: row.get("original_bandwidth_kbps")?,
+            compressed_bandwidth_kbps: row.get("compressed_bandwidth_kbps")?,
+            savings_basis: row.named("savings_basis")?,
+            inference_latency_ms: row.get("inference_latency_ms")?,
+            inference_latency_p99_ms: row.get("inference_latency_p99_ms")?,
+            quality_score: row.get("quality_score")?,
+            quality_metric: row.named("quality_metric")?,
+            psnr_db: row.get("psnr_db")?,
+            model_used: row.text("model_used")?,
+            frames: row.count("frames")?,
+            fallback_triggered: row.get("fallback_triggered")?,
+            fallback_reason: reason
+                .map(|name| Reason::read("fallback_reason", &name))
+                .transpose()?,
+            network_class: row.named("network_class")?,
+        },
+    })
 }
 
 #[cfg(test)]

@@ -2,7 +2,10 @@
 
 use auralink_types::{Media, Mode, NetworkClass, QualityMetric, Reason, SavingsBasis};
 
+use crate::alert::{AlertKind, Severity};
 use crate::error::StoreError;
+use crate::experiment::Unit;
+use crate::webhook::DeliveryState;
 
 /// A closed set with one name for each member.
 pub(crate) trait Named: Sized + Copy {
@@ -77,3 +80,25 @@ impl Named for Reason {
         Self::parse(name)
     }
 }
+
+named!(AlertKind {
+    FallbackRate = "fallback_rate",
+    Quality = "quality",
+    Latency = "latency",
+    ErrorBudget = "error_budget",
+    Capacity = "capacity",
+});
+named!(Severity {
+    Info = "info",
+    Warning = "warning",
+    Critical = "critical",
+});
+named!(DeliveryState {
+    Pending = "pending",
+    Delivered = "delivered",
+    Lost = "lost",
+});
+named!(Unit {
+    User = "user",
+    Call = "call",
+});

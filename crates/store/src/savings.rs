@@ -1,7 +1,18 @@
 //! Sums over traffic.
 
+use std::time::{Duration, SystemTime};
+
+use serde::Serialize;
+
+use crate::error::StoreError;
+use crate::page::Span;
+use crate::row::Row;
+use crate::scoped::Scoped;
+use crate::timestamp::Timestamp;
+use crate::usage::Usage;
+
 /// Traffic with and without AIC over some span. A row counts for the second it stands for.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Traffic {
     /// Kilobits that would have flowed without AIC.
     pub original_kbit: f64,
@@ -14,6 +25,15 @@ pub struct Traffic {
 }
 
 impl Traffic {
+    pub(crate) fn from_row(row: &Row) -> Result<Self, StoreError> {
+        Ok(Self {
+            original_kbit: row.get("original_kbit")?,
+            compressed_kbit: row.get("compressed_kbit")?,
+            frames: row.count("frames")?,
+            seconds: row.count("seconds")?,
+        })
+    }
+
     /// Megabytes (10⁶ bytes) saved; negative when AIC cost more than it saved.
     pub fn saved_mb(&self) -> f64 {
         (self.original_kbit - self.compressed_kbit) / 8000.0
@@ -30,7 +50,7 @@ impl Traffic {
 }
 
 /// What was saved over a period, and what that was worth.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct BandwidthSavings {
     /// Megabytes (10⁶ bytes); negative when AIC cost more than it saved.
     pub total_saved_mb: f64,
@@ -60,6 +80,25 @@ impl BandwidthSavings {
             price_per_gb,
             period_days,
         }
+    }
+}
+
+impl Scoped {
+    /// What was saved over the last so many days, at that price. The first hour counts whole.
+    pub async fn bandwidth_savings(
+        &self,
+        days: u32,
+        price_per_gb: f64,
+    ) -> Result<BandwidthSavings, StoreError> {
+        let length = Duration::from_secs(u64::from(days) * 86_400);
+        let span = Span::since(Timestamp::from(SystemTime::now()).minus(length));
+        let rows = self.rows("savings", Usage::traffic().sql(self, &span)).await?;
+        let traffic = rows.first().map(Traffic::from_row).transpose()?;
+        Ok(BandwidthSavings::new(
+            traffic.unwrap_or_default(),
+            days,
+            price_per_gb,
+        ))
     }
 }
 

@@ -1,79 +1,65 @@
 //! Opening the database, and what the server itself asks of it.
 
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use auralink_types::{AicConfig, SessionId, TenantId, UserKey};
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{Sqlite, Transaction};
+use auralink_types::{AicConfig, MetricRow, SessionId, TenantId, UserKey};
 
 use crate::actor::Actor;
 use crate::config;
+use crate::database::{Database, Tx, Who};
 use crate::error::StoreError;
-use crate::schema;
+use crate::parents::Parents;
+use crate::postgres::{self, PostgresPool};
+use crate::schema::Pending;
 use crate::scoped::Scoped;
+use crate::sql::Sql;
+use crate::sqlite::{self, SqlitePools};
 use crate::timestamp::Timestamp;
 
-/// Longest wait for another process's lock, and for a free connection.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+/// What can be chosen when a database is opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreOptions {
+    /// Connections to PostgreSQL at a time; SQLite has its own rule.
+    pub connections: u32,
+}
 
-/// Readers at a time on a file; SQLite has one writer whatever we do.
-const READERS: u32 = 4;
+impl Default for StoreOptions {
+    fn default() -> Self {
+        Self { connections: 10 }
+    }
+}
 
 /// The database. Cloning shares it.
 #[derive(Clone, Debug)]
 pub struct Store {
-    pub(crate) read: SqlitePool,
-    pub(crate) write: SqlitePool,
+    pub(crate) database: Database,
 }
 
 impl Store {
-    /// Opens `memory`, or a file given as a path or a `sqlite:` URL, creates it when it isn't there and brings its
-    /// schema up to date.
+    /// Opens `memory`, a file given as a path or a `sqlite:` URL, or a `postgres:` URL, and brings its schema up to
+    /// date. A file that isn't there is made; a PostgreSQL database must exist.
     pub async fn open(url: &str) -> Result<Self, StoreError> {
-        let path = match url.strip_prefix("sqlite:") {
-            // What follows a question mark is options of other programs, such as `mode=rwc`.
-            Some(rest) => {
-                let rest = rest.strip_prefix("//").unwrap_or(rest);
-                rest.split_once('?').map_or(rest, |(path, _)| path)
-            }
-            None => url,
-        };
-        let options = SqliteConnectOptions::new()
-            .foreign_keys(true)
-            .busy_timeout(BUSY_TIMEOUT);
-        // One connection that never retires: a second one would see another, empty memory.
-        let single = SqlitePoolOptions::new()
-            .min_connections(1)
-            .max_connections(1)
-            .idle_timeout(None)
-            .max_lifetime(None)
-            .acquire_timeout(BUSY_TIMEOUT);
-        let store = if matches!(path, "memory" | ":memory:") {
-            let pool = single.connect_with(options.in_memory(true)).await?;
-            Self {
-                read: pool.clone(),
-                write: pool,
-            }
+        Self::open_with(url, &StoreOptions::default()).await
+    }
+
+    /// Likewise, with options.
+    pub async fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
+        let database = if is_postgres(url) {
+            Database::Postgres(PostgresPool::open(url, options.connections.max(1)).await?)
         } else {
-            let options = options
-                .filename(path)
-                .create_if_missing(true)
-                .journal_mode(SqliteJournalMode::Wal)
-                .synchronous(SqliteSynchronous::Normal);
-            // The writer comes first: it creates the file and switches it to WAL.
-            let write = single.connect_with(options.clone()).await?;
-            let readers = SqlitePoolOptions::new()
-                .max_connections(READERS)
-                .acquire_timeout(BUSY_TIMEOUT);
-            Self {
-                read: readers.connect_lazy_with(options.pragma("query_only", "ON")),
-                write,
-            }
+            Database::Sqlite(SqlitePools::open(url).await?)
         };
-        schema::migrator().run(&store.write).await?;
-        Ok(store)
+        Ok(Self { database })
+    }
+
+    /// The migrations that a database lacks; it is left as it is. An error when it is newer than this program, or one
+    /// of its migrations was another.
+    pub async fn pending(url: &str) -> Result<Vec<Pending>, StoreError> {
+        if is_postgres(url) {
+            postgres::pending(url).await
+        } else {
+            sqlite::pending(url).await
+        }
     }
 
     /// The only way in for people: a handle that sees what the actor may see.
@@ -83,7 +69,7 @@ impl Store {
 
     /// Every configuration that the media path must know at start: those enabled, and every opt-out.
     pub async fn enabled_configs(&self) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
-        config::in_force(&self.read).await
+        config::in_force(self).await
     }
 
     /// Notes that a session has ended. A session that never had a metric row isn't stored.
@@ -93,31 +79,88 @@ impl Store {
         session: &SessionId,
         at: SystemTime,
     ) -> Result<(), StoreError> {
-        sqlx::query("UPDATE aic_sessions SET ended_at_us = ? WHERE tenant_id = ? AND session_id = ?")
-            .bind(Timestamp::from(at).as_micros())
-            .bind(tenant.as_str())
-            .bind(session.as_str())
-            .execute(&self.write)
-            .await?;
-        Ok(())
+        let sql =
+            Sql::new("UPDATE aic_sessions SET ended_at_us = $1 WHERE tenant_id = $2 AND session_id = $3")
+                .with(Timestamp::from(at))
+                .with(tenant)
+                .with(session);
+        let mut tx = self.write().await?;
+        tx.execute(sql).await?;
+        tx.commit().await
     }
 
     /// Whether the database answers.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1 FROM users LIMIT 1")
-            .fetch_optional(&self.read)
-            .await?;
-        Ok(())
+        let mut tx = self.database.read(Who::Server).await?;
+        tx.row(Sql::new("SELECT 1 AS one FROM users LIMIT 1")).await?;
+        tx.commit().await
     }
 
     /// Waits for running statements and closes the database.
     pub async fn close(&self) {
-        self.read.close().await;
-        self.write.close().await;
+        match &self.database {
+            Database::Sqlite(pools) => pools.close().await,
+            Database::Postgres(postgres) => postgres.pool.close().await,
+        }
     }
 
-    /// A transaction that holds the write lock from its start, so that what it reads cannot change before it writes.
-    pub(crate) async fn begin(&self) -> Result<Transaction<'static, Sqlite>, StoreError> {
-        Ok(self.write.begin_with("BEGIN IMMEDIATE").await?)
+    /// Writes the rows, and those of the parents that may be missing, in one transaction.
+    pub(crate) async fn write_metrics(
+        &self,
+        rows: &[MetricRow],
+        parents: &Parents<'_>,
+    ) -> Result<(), StoreError> {
+        match &self.database {
+            Database::Sqlite(pools) => sqlite::metrics::write(pools, rows, parents).await,
+            Database::Postgres(pool) => postgres::metrics::write(pool, rows, parents).await,
+        }
+    }
+
+    /// As the server itself.
+    pub(crate) async fn read(&self) -> Result<Tx, StoreError> {
+        self.database.read(Who::Server).await
+    }
+
+    /// Likewise.
+    pub(crate) async fn write(&self) -> Result<Tx, StoreError> {
+        self.database.write(Who::Server).await
+    }
+}
+
+/// A database's URL as it may be shown and logged: without its password.
+pub fn without_password(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else {
+        return url.to_owned();
+    };
+    let authority = rest.split(['/', '?']).next().unwrap_or_default();
+    let Some((login, host)) = authority.rsplit_once('@') else {
+        return url.to_owned();
+    };
+    let user = login.split(':').next().unwrap_or_default();
+    format!("{scheme}://{user}@{host}{}", &rest[authority.len()..])
+}
+
+fn is_postgres(url: &str) -> bool {
+    url.starts_with("postgres://") || url.starts_with("postgresql://")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_password_is_never_shown() {
+        for (url, shown) in [
+            (
+                "postgres://ada:s3cret@db:5432/aura?sslmode=require",
+                "postgres://ada@db:5432/aura?sslmode=require",
+            ),
+            ("postgres://ada:s3:c@ret@db/aura", "postgres://ada@db/aura"),
+            ("postgres://db/aura", "postgres://db/aura"),
+            ("sqlite:///tmp/a@b:c.db", "sqlite:///tmp/a@b:c.db"),
+            ("auralink.db", "auralink.db"),
+        ] {
+            assert_eq!(without_password(url), shown);
+        }
     }
 }

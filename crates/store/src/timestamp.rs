@@ -2,6 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
+use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -28,6 +29,14 @@ impl Timestamp {
         )
     }
 
+    /// So much later; stops at the latest value there is.
+    pub fn plus(self, span: Duration) -> Self {
+        Self(
+            self.0
+                .saturating_add(i64::try_from(span.as_micros()).unwrap_or(i64::MAX)),
+        )
+    }
+
     /// Reads RFC 3339 with any offset; `None` when it is not that, or out of the range of microseconds.
     pub fn parse_rfc3339(text: &str) -> Option<Self> {
         let time = OffsetDateTime::parse(text, &Rfc3339).ok()?;
@@ -42,6 +51,12 @@ impl Timestamp {
             .ok()
             .and_then(|time| time.format(&Rfc3339).ok())
             .unwrap_or_else(|| "1970-01-01T00:00:00Z".into())
+    }
+}
+
+impl Serialize for Timestamp {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&self.rfc3339())
     }
 }
 

@@ -9,15 +9,18 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::MissedTickBehavior;
 
 use crate::error::StoreError;
-use crate::metric_sql;
+use crate::parents::{KnownSessions, Parents};
 use crate::spool::{SPOOL_MAX, Spool};
 use crate::store::Store;
 
 /// Rows between the media path and the writer: what may come in while one batch waits for the database's lock.
 pub const QUEUE_MAX: usize = 16_384;
 
-/// Most rows in one transaction.
-pub const BATCH_MAX: usize = 1000;
+/// Most rows in one transaction: enough that what a transaction costs is shared by many, few enough for a statement.
+pub const BATCH_MAX: usize = 2000;
+
+/// Longest time for one batch: a database that neither answers nor closes the connection counts as away.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Longest time a row waits while the database is well.
 pub const FLUSH_EVERY: Duration = Duration::from_secs(1);
@@ -58,13 +61,15 @@ impl MetricWriter {
         Self::with_spool(store, SPOOL_MAX)
     }
 
-    fn with_spool(store: Store, spool_max: usize) -> Self {
+    /// Likewise, with a spool of that size.
+    pub fn with_spool(store: Store, spool_max: usize) -> Self {
         let (rows, incoming) = mpsc::channel(QUEUE_MAX);
         let (flushes, asked) = mpsc::channel(1);
         let counts = Arc::new(Counts::default());
         let task = Task {
             store,
             spool: Spool::new(spool_max),
+            known: KnownSessions::default(),
             counts: Arc::clone(&counts),
         };
         tokio::spawn(task.run(incoming, asked));
@@ -106,6 +111,7 @@ impl MetricWriter {
 struct Task {
     store: Store,
     spool: Spool<MetricRow>,
+    known: KnownSessions,
     counts: Arc<Counts>,
 }
 
@@ -166,7 +172,7 @@ impl Task {
     async fn write_out(&mut self) -> bool {
         while self.spool.len() > 0 {
             let batch = self.spool.take(BATCH_MAX);
-            match metric_sql::write(&self.store, &batch).await {
+            match self.write(&batch).await {
                 Ok(()) => add(&self.counts.written, batch.len() as u64),
                 Err(error) if error.is_transient() => return self.give_back(batch, &error),
                 // One bad row must not cost its neighbours.
@@ -180,10 +186,32 @@ impl Task {
         true
     }
 
+    /// One batch in one transaction. Parents known from before are not written again, unless one has been erased since.
+    async fn write(&mut self, rows: &[MetricRow]) -> Result<(), StoreError> {
+        let parents = self.known.missing(rows);
+        let mut done = self.write_with(rows, &parents).await;
+        if matches!(done, Err(StoreError::Refused(_))) {
+            self.known.forget();
+            let parents = self.known.missing(rows);
+            done = self.write_with(rows, &parents).await;
+        }
+        if done.is_ok() {
+            self.known.remember(rows);
+        }
+        done
+    }
+
+    async fn write_with(&self, rows: &[MetricRow], parents: &Parents<'_>) -> Result<(), StoreError> {
+        let writing = self.store.write_metrics(rows, parents);
+        tokio::time::timeout(WRITE_TIMEOUT, writing)
+            .await
+            .unwrap_or(Err(StoreError::Busy))
+    }
+
     async fn write_singly(&mut self, batch: Vec<MetricRow>) -> Result<(), (Vec<MetricRow>, StoreError)> {
         let mut rows = batch.into_iter();
         while let Some(row) = rows.next() {
-            match metric_sql::write(&self.store, std::slice::from_ref(&row)).await {
+            match self.write(std::slice::from_ref(&row)).await {
                 Ok(()) => add(&self.counts.written, 1),
                 Err(error) if error.is_transient() => {
                     return Err((std::iter::once(row).chain(rows).collect(), error));
@@ -215,11 +243,20 @@ fn add(count: &AtomicU64, more: u64) {
     count.fetch_add(more, Ordering::Relaxed);
 }
 
-/// The row as it may be stored: a rate that is not a finite number or an owner without a name refuses it, any other
-/// broken figure is left out.
+/// The row as it may be stored: a rate that is not a finite number, a time before the epoch, an owner without a name or a
+/// name that PostgreSQL cannot hold refuses it; any other broken figure is left out.
 fn sound(mut row: MetricRow) -> Option<MetricRow> {
     let rates = row.original_bandwidth_kbps.is_finite() && row.compressed_bandwidth_kbps.is_finite();
-    if !rates || row.owner.user.as_str().is_empty() {
+    let names = [
+        row.owner.tenant.as_str(),
+        row.owner.user.as_str(),
+        row.call_id.as_str(),
+        row.session_id.as_str(),
+        row.track_id.as_str(),
+        row.model_used.as_str(),
+    ];
+    let named = !row.owner.tenant.as_str().is_empty() && !row.owner.user.as_str().is_empty();
+    if !rates || !named || row.ts_us < 0 || names.iter().any(|name| name.contains('\0')) {
         return None;
     }
     for value in [
@@ -232,7 +269,3 @@ fn sound(mut row: MetricRow) -> Option<MetricRow> {
     }
     Some(row)
 }
-
-#[cfg(test)]
-#[path = "writer_tests.rs"]
-mod tests;

@@ -1,0 +1,103 @@
+//! SQLite: a file, or memory. One writer, several readers, no set-up.
+
+pub(crate) mod metrics;
+
+use std::time::Duration;
+
+use sqlx::SqliteConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
+
+use crate::error::StoreError;
+use crate::schema::{self, Pending};
+
+/// Longest wait for another process's lock, and for a free connection.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// Readers at a time on a file; SQLite has one writer whatever we do.
+const READERS: u32 = 4;
+
+#[derive(Clone, Debug)]
+pub(crate) struct SqlitePools {
+    pub(crate) read: SqlitePool,
+    pub(crate) write: SqlitePool,
+}
+
+impl SqlitePools {
+    /// Opens the file, creates it when it isn't there and brings its schema up to date.
+    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
+        let path = path(url);
+        // One connection that never retires: a second one would see another, empty memory.
+        let single = SqlitePoolOptions::new()
+            .min_connections(1)
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .acquire_timeout(BUSY_TIMEOUT);
+        let pools = if is_memory(path) {
+            let pool = single.connect_with(options().in_memory(true)).await?;
+            Self {
+                read: pool.clone(),
+                write: pool,
+            }
+        } else {
+            let options = options()
+                .filename(path)
+                .create_if_missing(true)
+                .journal_mode(SqliteJournalMode::Wal)
+                .synchronous(SqliteSynchronous::Normal);
+            // The writer comes first: it creates the file and switches it to WAL.
+            let write = single.connect_with(options.clone()).await?;
+            let readers = SqlitePoolOptions::new()
+                .max_connections(READERS)
+                .acquire_timeout(BUSY_TIMEOUT);
+            Self {
+                read: readers.connect_lazy_with(options.pragma("query_only", "ON")),
+                write,
+            }
+        };
+        // Under the write lock, because two servers may start at once; all migrations or none.
+        let mut tx = pools.write.begin_with("BEGIN IMMEDIATE").await?;
+        schema::sqlite().run_direct(None, &mut *tx, false).await?;
+        tx.commit().await?;
+        Ok(pools)
+    }
+
+    pub(crate) async fn close(&self) {
+        self.read.close().await;
+        self.write.close().await;
+    }
+}
+
+/// Migrations that the file lacks; it is left as it is.
+pub(crate) async fn pending(url: &str) -> Result<Vec<Pending>, StoreError> {
+    let path = path(url);
+    if is_memory(path) || !std::path::Path::new(path).exists() {
+        return Ok(schema::pending(&schema::sqlite(), &[])?);
+    }
+    use sqlx::Connection as _;
+    let mut connection = SqliteConnection::connect_with(&options().filename(path).read_only(true)).await?;
+    Ok(schema::pending_in(&schema::sqlite(), &mut connection).await?)
+}
+
+fn options() -> SqliteConnectOptions {
+    SqliteConnectOptions::new()
+        .foreign_keys(true)
+        .busy_timeout(BUSY_TIMEOUT)
+}
+
+fn path(url: &str) -> &str {
+    match url.strip_prefix("sqlite:") {
+        // What follows a question mark is options of other programs, such as `mode=rwc`.
+        Some(rest) => {
+            let rest = rest.strip_prefix("//").unwrap_or(rest);
+            rest.split_once('?').map_or(rest, |(path, _)| path)
+        }
+        None => url,
+    }
+}
+
+fn is_memory(path: &str) -> bool {
+    matches!(path, "memory" | ":memory:")
+}

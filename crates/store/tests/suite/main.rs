@@ -1,0 +1,17 @@
+//! One suite for both databases: every test runs on SQLite and on a PostgreSQL that this program starts for itself.
+#![allow(clippy::unwrap_used)] // a test may panic
+
+mod alerts;
+mod calls;
+mod configs;
+mod experiments;
+mod faults;
+mod isolation;
+mod metrics;
+mod migrations;
+mod people;
+mod personal;
+mod plans;
+mod rollups;
+mod support;
+mod webhooks;
