@@ -96,6 +96,8 @@ class Speech:
             x = self.pick(length)
         if r.random() < 0.2:
             x = self.equalised(x)
+        if r.random() < 0.1:
+            x = self.reverberated(x)
         kind = r.random()
         if kind < 0.10 and self.noise:
             x = self.mixed(x, self.cut(self.noise[r.integers(len(self.noise))], length), r.uniform(5, 25))
@@ -114,6 +116,15 @@ class Speech:
         spectrum = np.fft.rfft(x)
         db = np.interp(np.sqrt(np.linspace(0, 1, len(spectrum))), np.linspace(0, 1, 6), points)
         return np.fft.irfft(spectrum * 10 ** (db / 20), len(x)).astype(np.float32)
+
+    def reverberated(self, x):
+        """A small room: noise that decays by 60 dB in 0.1 to 0.5 s, after a direct sound that is louder."""
+        length = int(RATE * self.rng.uniform(0.1, 0.5))
+        tail = self.rng.standard_normal(length) * 10 ** (-3 * np.arange(length) / length)
+        tail *= 10 ** (self.rng.uniform(-12, 0) / 20) / np.sqrt(np.square(tail).sum())
+        tail[0] = 1.0
+        size = 1 << (len(x) + length - 1).bit_length()
+        return np.fft.irfft(np.fft.rfft(x, size) * np.fft.rfft(tail, size), size)[:len(x)].astype(np.float32)
 
     @staticmethod
     def mixed(x, other, snr_db):

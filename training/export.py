@@ -43,12 +43,21 @@ def golden_signal(seconds=0.6):
     return (0.12 * voice * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
 
 
+def started_from(manifest):
+    """Hash and steps of the model a run was begun with, and so on back to principal components."""
+    if manifest is None:
+        return None
+    earlier = json.loads(Path(manifest).read_text())
+    return {"sha256": earlier["sha256"], "steps": earlier["steps"], "started_from": earlier.get("started_from")}
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__)
     p.add_argument("--checkpoint", required=True)
     p.add_argument("--cache", required=True)
     p.add_argument("--models", required=True)
     p.add_argument("--golden")
+    p.add_argument("--started-from", help="manifest of the model that --init of the run named")
     p.add_argument("--figures", help="JSON of training.evaluate to record in the manifest; the weights stay the same")
     a = p.parse_args()
     state = torch.load(a.checkpoint, map_location="cpu", weights_only=False)
@@ -66,6 +75,7 @@ def main():
     manifest = {
         "format": FORMAT, "name": NAME, "sha256": hashlib.sha256(weights).hexdigest(), "licence": "Apache-2.0",
         "sample_rate": 16000, "frame": FRAME, "levels": LEVELS, "shape": shape, "steps": state["step"],
+        "started_from": started_from(a.started_from),
         "data": {k: {"files": n, "hours": round(h, 3)} for k, (n, h) in sorted(used.items())},
         "figures": {"held_back_train_speakers": state["held_back"],
                     "test_speakers": json.loads(Path(a.figures).read_text())["summary"] if a.figures else []},

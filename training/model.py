@@ -78,6 +78,12 @@ class Synthesis(nn.Module):
         return (first + F.pad(second, (0, 0, 1, 0))[:, :-1]).flatten(1)
 
 
+def exact(x, matrix):
+    """The linear path stays in f32 where the networks around it run in bf16."""
+    with torch.autocast(x.device.type, enabled=False):
+        return x.float() @ matrix
+
+
 def rms_norm(x):
     return x * torch.rsqrt(x.square().mean(-1, keepdim=True) + 1e-2)
 
@@ -127,13 +133,13 @@ class Encoder(nn.Module):
         c = compand(mdct)
         log_power = torch.log(mdct.square() + mdst.square() + LOG_FLOOR) * 0.25 + 2.0
         feats = torch.cat([c, compand(mdst), log_power], -1).reshape(b, t // self.r, -1)
-        x = self.inp(feats)
+        x = self.inp(feats).float()
         for block in self.blocks:
             x = block(x)
         frames = c.reshape(b, t // 2, FRAME)
         # Scaling by the frame's own level keeps silence exactly silent and lets loud and soft share one network.
         level = frames.square().mean(-1, keepdim=True).sqrt()
-        return frames @ self.skip + self.out(x.reshape(b, t // 2, -1)) * level
+        return exact(frames, self.skip) + self.out(x.reshape(b, t // 2, -1)) * level
 
 
 class Decoder(nn.Module):
@@ -153,9 +159,9 @@ class Decoder(nn.Module):
     def forward(self, z, lost=None):
         """z [B, T50, LATENT], lost [B, T50, 1] with 1 where the frame never came -> companded MDCT [B, 2*T50, HOP]."""
         b, t, _ = z.shape
-        linear = z @ self.skip
+        linear = exact(z, self.skip)
         level = (linear.square().mean(-1, keepdim=True) + 1e-12).sqrt()
-        x = self.inp(z)
+        x = self.inp(z).float()
         if lost is not None:
             x = x + lost * self.lost
         x = x.reshape(b, t * 2 // self.r, self.width)
