@@ -10,10 +10,12 @@
 
 mod access;
 mod call;
+mod core_process;
 mod demo;
 mod expected;
 mod forward;
 mod gaps;
+mod grpc;
 mod outcome;
 mod plan;
 mod plot;
@@ -52,6 +54,8 @@ enum Which {
     Expected(expected::ExpectedOptions),
     /// How fast metric rows get into the databases, and answers out of them.
     Store(store::StoreOptions),
+    /// What one CPU core of AI core serves over gRPC, and what gRPC adds.
+    Grpc(grpc::GrpcOptions),
 }
 
 #[tokio::main]
@@ -61,6 +65,7 @@ async fn main() -> ExitCode {
         Which::Forward(options) => forward::run(options).await,
         Which::Expected(options) => expected::run(options).await,
         Which::Store(options) => store::run(options).await,
+        Which::Grpc(options) => grpc::run(options).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

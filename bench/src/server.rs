@@ -98,7 +98,7 @@ impl Server {
 }
 
 /// The program beside this one, unless another is named.
-fn program() -> Result<PathBuf> {
+pub fn program() -> Result<PathBuf> {
     if let Some(named) = std::env::var_os("AURALINK_BIN") {
         return Ok(named.into());
     }

@@ -12,10 +12,13 @@ use crate::step::Place;
 const CLOCKS: [&str; 2] = ["Instant::now()", "SystemTime::now()"];
 
 /// The thin layers that may ask, by path below the root; a directory stands for all in it.
-const DRIVERS: [&str; 11] = [
+const DRIVERS: [&str; 14] = [
     "bench/",                      // measures real time
     "crates/auralink/",            // the binary: wiring only
-    "crates/aicore/src/core.rs",   // supervises threads
+    "crates/aicore/src/grpc/",     // the edge of gRPC: deadlines are counted from arrival
+    "crates/aicore/src/pool.rs",   // supervises threads
+    "crates/aicore/src/remote/",   // the link: deadlines become times left
+    "crates/aicore/src/tls.rs",    // certificates are valid by the wall clock
     "crates/aicore/src/worker.rs", // measures what a frame costs
     "crates/client/src/driver/",
     "crates/control/src/handlers.rs", // the edge of HTTP: checks tokens against the wall clock

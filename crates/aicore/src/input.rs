@@ -5,6 +5,9 @@ use auralink_codec as codec;
 use auralink_engine::InKind;
 use auralink_opus as opus;
 use auralink_wire::aic::AicPacket;
+use auralink_wire::proto::PcmFormat;
+
+use crate::pcm::PcmIn;
 
 /// RTP ticks (48 kHz) per sample at 16 kHz.
 pub(crate) const TICKS: u64 = 3;
@@ -17,6 +20,26 @@ const OPUS_MAX: usize = 1920;
 /// Samples at 48 kHz for one at 16 kHz.
 pub(crate) const WIDE: usize = 3;
 
+/// What a payload is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Source {
+    /// One Opus packet.
+    Opus,
+    /// One AIC payload.
+    Aic,
+    /// Samples, in steps of 10 ms.
+    Pcm(PcmFormat),
+}
+
+impl From<InKind> for Source {
+    fn from(kind: InKind) -> Self {
+        match kind {
+            InKind::Opus => Self::Opus,
+            InKind::Aic => Self::Aic,
+        }
+    }
+}
+
 /// Decoders of one published track.
 pub(crate) struct Input {
     opus: OpusDecoder<1>,
@@ -25,7 +48,8 @@ pub(crate) struct Input {
     packet: AicPacket,
     /// RTP time at which the next sample is due.
     due: Option<u64>,
-    last: Option<InKind>,
+    last: Option<Source>,
+    samples: PcmIn,
     pcm: Vec<f32>,
     wide_pcm: Vec<f32>,
 }
@@ -43,6 +67,8 @@ pub(crate) struct Sound<'a> {
     pub(crate) wide: Option<&'a [f32]>,
     /// It does not follow what came before: pending packets must not be joined with it.
     pub(crate) fresh: bool,
+    /// Ticks at the start that were made up.
+    pub(crate) made_up: u64,
 }
 
 /// What a packet turned out to be.
@@ -63,6 +89,7 @@ impl Input {
             packet: AicPacket::default(),
             due: None,
             last: None,
+            samples: PcmIn::default(),
             pcm: Vec::with_capacity(2 * OPUS_MAX),
             wide_pcm: Vec::new(),
         })
@@ -79,7 +106,7 @@ impl Input {
     }
 
     /// Decodes one packet, concealing a short hole before it.
-    pub(crate) fn decode(&mut self, kind: InKind, timestamp: u64, payload: &[u8]) -> Decoded<'_> {
+    pub(crate) fn decode(&mut self, kind: Source, timestamp: u64, payload: &[u8]) -> Decoded<'_> {
         let hole = match self.due {
             None => None,
             Some(due) if timestamp < due => return Decoded::Old,
@@ -94,14 +121,20 @@ impl Input {
         self.pcm.resize(silence as usize, 0.0);
         let concealed = hole.filter(|_| !switched).unwrap_or(0);
         let ok = match kind {
-            InKind::Opus => {
+            Source::Opus => {
                 if let Some(wide) = &mut self.wide {
                     self.wide_pcm.resize(silence as usize * WIDE, 0.0);
                     wide.decode(concealed, payload, &mut self.wide_pcm);
                 }
                 self.opus.decode(concealed, payload, &mut self.pcm)
             }
-            InKind::Aic => self.decode_aic(concealed, payload),
+            Source::Aic => self.decode_aic(concealed, payload),
+            Source::Pcm(format) => {
+                // Samples have no decoder that could make anything up.
+                let silence = self.pcm.len() + (concealed / TICKS) as usize;
+                self.pcm.resize(silence, 0.0);
+                self.samples.convert(format, payload, &mut self.pcm).is_ok()
+            }
         };
         if !ok {
             return Decoded::Bad;
@@ -114,6 +147,7 @@ impl Input {
             pcm: &self.pcm,
             wide: (self.wide_pcm.len() == WIDE * self.pcm.len()).then_some(&self.wide_pcm[..]),
             fresh: hole.is_none(),
+            made_up: hole.unwrap_or(0),
         })
     }
 

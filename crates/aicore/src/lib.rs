@@ -1,8 +1,9 @@
-//! The AI core in process: workers that decode a publisher's packets once and code them for every rung wanted.
+//! The AI core: workers that decode a publisher's packets once and code them for every rung wanted, in this process
+//! or as a gRPC service, and the link to such a service elsewhere.
 //!
-//! Owns worker threads and the codec state of streams. Must never know rooms, sockets or policies: packets come in
-//! through [`auralink_engine::Processor`], coded packets come out. A worker that dies takes its streams with it, says
-//! so, and is started again.
+//! Owns worker threads, the codec state of streams, who is admitted to them, and both ends of `proto/aic/v1`. Must
+//! never know rooms or users: packets come in through [`auralink_engine::Processor`] or gRPC, coded packets come
+//! out. A worker that dies or gets stuck takes its streams with it, says so, and is replaced.
 //!
 //! ```
 //! use std::sync::Arc;
@@ -16,11 +17,24 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod admission;
+mod advice;
 mod coder;
 mod core;
+mod governor;
+pub mod grpc;
 mod input;
 mod output;
+mod pcm;
+mod pool;
+mod remote;
 mod stream;
+mod tls;
 mod worker;
 
-pub use crate::core::{CoreFaults, LocalCore, STREAMS_PER_WORKER};
+pub use crate::admission::{Denied, Limits};
+pub use crate::core::{CoreFaults, LocalCore, Workers};
+pub use crate::grpc::{GrpcConfig, GrpcServer, GrpcStartError, Security};
+pub use crate::pool::{PoolStats, STREAMS_PER_WORKER};
+pub use crate::remote::{RemoteConfig, RemoteCore, RemoteError};
+pub use crate::tls::{Certified, DevCertificates, TlsFileError, TlsFiles};

@@ -77,13 +77,18 @@ impl Output {
         Ok(())
     }
 
+    /// Forgets what is pending: its originals go out.
+    pub(crate) fn skip(&mut self) {
+        self.pending.clear();
+        self.pending_wide.clear();
+        self.taken = 0;
+    }
+
     /// Takes sound that follows what is pending, or starts anew.
     pub(crate) fn push(&mut self, sound: &Sound<'_>, out: &mut Vec<Coded>) -> Result<(), Reason> {
         let changed = self.fit(sound)?;
         if sound.fresh || changed {
-            self.pending.clear();
-            self.pending_wide.clear();
-            self.taken = 0;
+            self.skip();
         }
         if self.pending.is_empty() {
             self.pending_from = sound.timestamp;

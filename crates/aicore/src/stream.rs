@@ -1,36 +1,89 @@
-//! One published track at the core: decoded once, coded for every rung wanted.
+//! One track at the core: decoded once, and coded for every rung wanted or handed out as PCM.
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use auralink_codec::Model;
-use auralink_engine::{Coded, InFrame};
+use auralink_engine::Coded;
 use auralink_types::{Reason, Rung};
+use auralink_wire::proto::PcmOutput;
 
-use crate::input::{Decoded, Input};
+use crate::input::{Decoded, Input, Source};
 use crate::output::Output;
+use crate::pcm::PcmOut;
+
+/// What a stream is for.
+#[derive(Clone, Debug)]
+pub(crate) enum Work {
+    /// Coding for these rungs.
+    Code(Vec<Rung>),
+    /// Decoding to PCM.
+    Decode(PcmOutput),
+}
+
+/// One frame on its way to a worker.
+#[derive(Clone, Debug)]
+pub(crate) struct Frame {
+    pub(crate) source: Source,
+    /// 48 kHz.
+    pub(crate) timestamp: u64,
+    pub(crate) payload: Arc<[u8]>,
+    /// After this instant the outcome is useless.
+    pub(crate) deadline: Instant,
+}
+
+/// What became of one frame.
+#[derive(Debug, Default)]
+pub(crate) struct Done {
+    /// Packets completed.
+    pub(crate) coded: Vec<Coded>,
+    /// Sound decoded.
+    pub(crate) sound: Option<Sound>,
+    /// Why nothing will come of it.
+    pub(crate) skipped: Option<Reason>,
+}
+
+/// Sound decoded, as bytes.
+#[derive(Debug)]
+pub(crate) struct Sound {
+    pub(crate) timestamp: u64,
+    pub(crate) pcm: Vec<u8>,
+    /// Ticks at the start that were made up.
+    pub(crate) made_up: u64,
+}
+
+enum Sink {
+    Coders(Vec<Output>),
+    Pcm(PcmOut),
+}
 
 pub(crate) struct Stream {
     input: Input,
-    outputs: Vec<Output>,
+    sink: Sink,
     model: Option<Arc<Model>>,
 }
 
 impl Stream {
-    pub(crate) fn new(rungs: &[Rung], model: Option<Arc<Model>>) -> Result<Self, Reason> {
+    pub(crate) fn new(work: &Work, model: Option<Arc<Model>>) -> Result<Self, Reason> {
         let input = Input::new(model.as_ref()).map_err(|_| Reason::ModelFailure)?;
-        let mut stream = Self {
-            input,
-            outputs: Vec::new(),
-            model,
+        let sink = match work {
+            Work::Code(_) => Sink::Coders(Vec::new()),
+            Work::Decode(output) => Sink::Pcm(PcmOut::new(*output)?),
         };
-        stream.set_rungs(rungs)?;
+        let mut stream = Self { input, sink, model };
+        if let Work::Code(rungs) = work {
+            stream.set_rungs(rungs)?;
+        }
         Ok(stream)
     }
 
     /// Coders of rungs that stay keep their state. One that nobody needs as it is goes on as a new rung of its
     /// family, at its next packet, so that its listener hears no seam.
     pub(crate) fn set_rungs(&mut self, rungs: &[Rung]) -> Result<(), Reason> {
-        let (mut kept, mut spare): (Vec<Output>, Vec<Output>) = std::mem::take(&mut self.outputs)
+        let Sink::Coders(outputs) = &mut self.sink else {
+            return Ok(());
+        };
+        let (mut kept, mut spare): (Vec<Output>, Vec<Output>) = std::mem::take(outputs)
             .into_iter()
             .partition(|output| rungs.contains(&output.rung));
         for &rung in rungs {
@@ -52,21 +105,46 @@ impl Stream {
         self.input
             .set_wide(kept.iter().any(Output::is_wide))
             .map_err(|_| Reason::ModelFailure)?;
-        self.outputs = kept;
+        *outputs = kept;
         Ok(())
     }
 
-    /// Decodes one packet and codes what is complete. A packet that cannot be read is skipped: the next one finds
-    /// a hole, which is concealed.
-    pub(crate) fn handle_frame(&mut self, frame: &InFrame, out: &mut Vec<Coded>) -> Result<(), Reason> {
-        match self.input.decode(frame.kind, frame.timestamp, &frame.payload) {
-            Decoded::Sound(sound) => {
-                for output in &mut self.outputs {
-                    output.push(&sound, out)?;
+    /// Decodes one packet and does what the stream is for. A packet that cannot be read is skipped: the next one
+    /// finds a hole, which is concealed.
+    pub(crate) fn handle_frame(&mut self, frame: &Frame) -> Result<Done, Reason> {
+        let mut done = Done::default();
+        match self.input.decode(frame.source, frame.timestamp, &frame.payload) {
+            Decoded::Sound(sound) => match &mut self.sink {
+                Sink::Coders(outputs) => {
+                    for output in outputs {
+                        output.push(&sound, &mut done.coded)?;
+                    }
                 }
-                Ok(())
-            }
-            Decoded::Old | Decoded::Bad => Ok(()),
+                Sink::Pcm(out) => match out.convert(sound.pcm) {
+                    Ok(pcm) => {
+                        done.sound = Some(Sound {
+                            timestamp: sound.timestamp,
+                            pcm,
+                            made_up: sound.made_up,
+                        });
+                    }
+                    Err(reason) => done.skipped = Some(reason),
+                },
+            },
+            Decoded::Old | Decoded::Bad => done.skipped = Some(Reason::BadInput),
+        }
+        Ok(done)
+    }
+
+    /// Decodes one packet for the decoder's memory alone; what was pending with it is given up.
+    pub(crate) fn handle_late(&mut self, frame: &Frame) -> Done {
+        let _ = self.input.decode(frame.source, frame.timestamp, &frame.payload);
+        if let Sink::Coders(outputs) = &mut self.sink {
+            outputs.iter_mut().for_each(Output::skip);
+        }
+        Done {
+            skipped: Some(Reason::Late),
+            ..Done::default()
         }
     }
 }

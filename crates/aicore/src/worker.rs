@@ -1,92 +1,173 @@
-//! One worker thread: owns its streams, takes jobs from a bounded queue, reports outcomes.
+//! One worker thread: owns its streams, takes jobs from a bounded queue, reports what became of them.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auralink_codec::Model;
-use auralink_engine::{InFrame, Outcome, StreamId, Wake};
-use auralink_types::Rung;
+use auralink_engine::StreamId;
+use auralink_types::{Reason, Rung};
 
-use crate::stream::Stream;
+use crate::stream::{Done, Frame, Stream, Work};
 
 /// Jobs that may wait at a worker: about 100 ms of work at full load. A full queue sheds the new job.
 pub(crate) const QUEUE: usize = 1024;
+/// A frame this long past its deadline is not coded any more: the backlog must shrink before it helps anybody.
+const HOPELESS: Duration = Duration::from_millis(100);
+/// How often a stuck worker of fault injection looks whether it was given up.
+const STUCK_STEP: Duration = Duration::from_millis(10);
+
+/// What a stream's owner hears.
+#[derive(Debug)]
+pub(crate) enum Report {
+    /// Exactly one for each frame taken, in order.
+    Done {
+        /// What became of it.
+        done: Done,
+        /// Time all work on it took.
+        compute: Duration,
+    },
+    /// The stream is gone.
+    Failed(Reason),
+}
+
+/// Called from the worker's thread, or from the watching one; must not block.
+pub(crate) type Listener = Arc<dyn Fn(StreamId, Report) + Send + Sync>;
 
 pub(crate) enum Job {
-    Open(StreamId, Vec<Rung>),
+    Open(StreamId, Work, Listener),
     SetRungs(StreamId, Vec<Rung>),
-    Frame(StreamId, InFrame),
+    Frame(StreamId, Frame),
     Close(StreamId),
     /// Fault injection: panic.
     Die,
     /// Fault injection: take this long over every frame from now on.
     Stall(Duration),
+    /// Fault injection: never come back from this job.
+    Stick,
 }
 
-/// The supervisor's end of a worker.
+/// What a worker shows of itself while it works.
+pub(crate) struct Pulse {
+    epoch: Instant,
+    /// Microseconds from `epoch` to the start of the job in hand, plus one; 0 when there is none.
+    busy_since: AtomicU64,
+    /// Microseconds spent on jobs so far.
+    busy: AtomicU64,
+    coded: AtomicU64,
+    late: AtomicU64,
+    abandoned: AtomicBool,
+    ended: AtomicBool,
+}
+
+impl Pulse {
+    fn new(epoch: Instant) -> Self {
+        Self {
+            epoch,
+            busy_since: AtomicU64::new(0),
+            busy: AtomicU64::new(0),
+            coded: AtomicU64::new(0),
+            late: AtomicU64::new(0),
+            abandoned: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
+        }
+    }
+
+    fn micros(&self, at: Instant) -> u64 {
+        at.saturating_duration_since(self.epoch).as_micros() as u64
+    }
+
+    fn begin(&self, now: Instant) {
+        self.busy_since.store(self.micros(now) + 1, Ordering::Release);
+    }
+
+    fn end(&self, now: Instant) {
+        let since = self.busy_since.swap(0, Ordering::AcqRel);
+        let spent = (self.micros(now) + 1).saturating_sub(since);
+        self.busy.fetch_add(spent, Ordering::Relaxed);
+    }
+
+    /// How long the job in hand has taken so far.
+    pub(crate) fn busy_for(&self, now: Instant) -> Option<Duration> {
+        let since = self.busy_since.load(Ordering::Acquire);
+        (since > 0).then(|| Duration::from_micros((self.micros(now) + 1).saturating_sub(since)))
+    }
+
+    /// Time spent on jobs so far, the one in hand included.
+    pub(crate) fn busy(&self, now: Instant) -> Duration {
+        Duration::from_micros(self.busy.load(Ordering::Relaxed)) + self.busy_for(now).unwrap_or_default()
+    }
+
+    /// Frames coded and frames given up as hopeless so far.
+    pub(crate) fn frames(&self) -> (u64, u64) {
+        (
+            self.coded.load(Ordering::Relaxed),
+            self.late.load(Ordering::Relaxed),
+        )
+    }
+
+    /// Whether the thread has ended.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+
+    fn is_abandoned(&self) -> bool {
+        self.abandoned.load(Ordering::Acquire)
+    }
+}
+
+/// The supervisor's end of a worker. Dropping it lets the thread end after the job in hand; nobody waits for that,
+/// because a stuck one never gets there.
 pub(crate) struct Worker {
     pub(crate) jobs: SyncSender<Job>,
-    alive: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    pub(crate) pulse: Arc<Pulse>,
 }
 
 impl Worker {
+    /// `obituary` is called when the thread has ended, however that came.
     pub(crate) fn start(
         number: usize,
         model: Option<Arc<Model>>,
-        outcomes: SyncSender<Outcome>,
-        wake: Wake,
+        epoch: Instant,
+        obituary: impl FnOnce() + Send + 'static,
     ) -> std::io::Result<Self> {
         let (jobs, queue) = sync_channel(QUEUE);
-        let alive = Arc::new(AtomicBool::new(true));
-        let obituary = Obituary {
-            alive: alive.clone(),
-            wake: wake.clone(),
+        let pulse = Arc::new(Pulse::new(epoch));
+        let end = End {
+            pulse: pulse.clone(),
+            obituary: Some(Box::new(obituary)),
         };
-        let thread = std::thread::Builder::new()
+        let shown = pulse.clone();
+        std::thread::Builder::new()
             .name(format!("aic-{number}"))
             .spawn(move || {
                 // Dropped last, on return and on panic alike.
-                let _obituary = obituary;
-                run(queue, model, outcomes, wake);
+                let _end = end;
+                run(&queue, &model, &shown);
             })?;
-        Ok(Self {
-            jobs,
-            alive,
-            thread: Some(thread),
-        })
-    }
-
-    pub(crate) fn is_alive(&self) -> bool {
-        self.alive.load(Ordering::Acquire)
+        Ok(Self { jobs, pulse })
     }
 }
 
 impl Drop for Worker {
     fn drop(&mut self) {
-        // Without its sender the thread ends after the job in hand; a panic was reported by the obituary.
-        let (unused, _) = sync_channel(1);
-        self.jobs = unused;
-        if let Some(thread) = self.thread.take().filter(|_| !std::thread::panicking()) {
-            let _ = thread.join();
-        }
+        self.pulse.abandoned.store(true, Ordering::Release);
     }
 }
 
-/// Tells of a worker's end, however it came.
-struct Obituary {
-    alive: Arc<AtomicBool>,
-    wake: Wake,
+struct End {
+    pulse: Arc<Pulse>,
+    obituary: Option<Box<dyn FnOnce() + Send>>,
 }
 
-impl Drop for Obituary {
+impl Drop for End {
     fn drop(&mut self) {
-        self.alive.store(false, Ordering::Release);
-        (self.wake)();
+        self.pulse.ended.store(true, Ordering::Release);
+        if let Some(obituary) = self.obituary.take() {
+            obituary();
+        }
     }
 }
 
@@ -94,67 +175,75 @@ impl Drop for Obituary {
     clippy::disallowed_methods,
     reason = "a worker is a driver: it measures the time it takes"
 )]
-fn run(jobs: Receiver<Job>, model: Option<Arc<Model>>, outcomes: SyncSender<Outcome>, wake: Wake) {
-    let mut streams: HashMap<StreamId, Stream> = HashMap::new();
-    let mut coded = Vec::new();
+fn run(jobs: &Receiver<Job>, model: &Option<Arc<Model>>, pulse: &Pulse) {
+    let mut streams: HashMap<StreamId, (Stream, Listener)> = HashMap::new();
     let mut stall = Duration::ZERO;
-    // A full outcome queue means nobody polls: the outcome is dropped and the deadline does the rest.
-    let tell = |outcome| {
-        let _ = outcomes.try_send(outcome);
-    };
     for job in jobs {
+        let begin = Instant::now();
+        pulse.begin(begin);
+        // An abandoned worker's streams have been told already.
+        if pulse.is_abandoned() {
+            return;
+        }
         match job {
-            Job::Open(id, rungs) => match Stream::new(&rungs, model.clone()) {
+            Job::Open(id, work, listener) => match Stream::new(&work, model.clone()) {
                 Ok(stream) => {
-                    streams.insert(id, stream);
+                    streams.insert(id, (stream, listener));
                 }
-                Err(reason) => tell(Outcome::Failed { stream: id, reason }),
+                Err(reason) => listener(id, Report::Failed(reason)),
             },
             Job::SetRungs(id, rungs) => {
-                if let Some(Err(reason)) = streams.get_mut(&id).map(|s| s.set_rungs(&rungs)) {
-                    streams.remove(&id);
-                    tell(Outcome::Failed { stream: id, reason });
-                }
+                let failed = streams
+                    .get_mut(&id)
+                    .and_then(|(stream, _)| stream.set_rungs(&rungs).err());
+                fail(&mut streams, id, failed);
             }
             Job::Frame(id, frame) => {
-                let begin = std::time::Instant::now();
                 if !stall.is_zero() {
                     std::thread::sleep(stall);
                 }
-                // A frame that is late already would only make the next one late as well: it is decoded still, to
-                // keep the decoder's memory, but its outcome is judged by the tap.
-                let Some(stream) = streams.get_mut(&id) else {
-                    continue;
-                };
-                match stream.handle_frame(&frame, &mut coded) {
-                    Ok(()) => {
-                        for packet in coded.drain(..) {
-                            tell(Outcome::Coded { stream: id, packet });
+                if let Some((stream, listener)) = streams.get_mut(&id) {
+                    let hopeless = begin > frame.deadline + HOPELESS;
+                    let result = if hopeless {
+                        Ok(stream.handle_late(&frame))
+                    } else {
+                        stream.handle_frame(&frame)
+                    };
+                    let count = if hopeless { &pulse.late } else { &pulse.coded };
+                    count.fetch_add(1, Ordering::Relaxed);
+                    if pulse.is_abandoned() {
+                        return;
+                    }
+                    let failed = match result {
+                        Ok(done) => {
+                            let compute = begin.elapsed();
+                            listener(id, Report::Done { done, compute });
+                            None
                         }
-                        tell(Outcome::Took {
-                            stream: id,
-                            compute: begin.elapsed(),
-                        });
-                    }
-                    Err(reason) => {
-                        coded.clear();
-                        streams.remove(&id);
-                        tell(Outcome::Failed { stream: id, reason });
-                    }
+                        Err(reason) => Some(reason),
+                    };
+                    fail(&mut streams, id, failed);
                 }
-                wake();
-                continue;
             }
             Job::Close(id) => {
                 streams.remove(&id);
-                continue;
             }
             Job::Die => panic!("worker killed by fault injection"),
-            Job::Stall(time) => {
-                stall = time;
-                continue;
+            Job::Stall(time) => stall = time,
+            Job::Stick => {
+                while !pulse.is_abandoned() {
+                    std::thread::sleep(STUCK_STEP);
+                }
             }
         }
-        wake();
+        pulse.end(Instant::now());
+    }
+}
+
+fn fail(streams: &mut HashMap<StreamId, (Stream, Listener)>, id: StreamId, reason: Option<Reason>) {
+    if let Some(reason) = reason
+        && let Some((_, listener)) = streams.remove(&id)
+    {
+        listener(id, Report::Failed(reason));
     }
 }

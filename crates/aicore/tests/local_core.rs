@@ -194,6 +194,34 @@ fn a_killed_worker_reports_its_streams_and_comes_back() {
 }
 
 #[test]
+fn a_worker_that_is_stuck_for_ever_is_noticed_given_up_and_replaced() {
+    let (mut core, woken) = core();
+    let stream = core.open(&[LEAN]).unwrap();
+    core.faults().stick_workers();
+    submit(&mut core, stream, InKind::Opus, 0, &voice(1)[0]).unwrap();
+    let outcomes = collect(&mut core, &woken, |o| !o.is_empty());
+    assert!(
+        matches!(outcomes[..], [Outcome::Failed { stream: s, reason: Reason::CoreUnreachable }] if s == stream),
+        "{outcomes:?}"
+    );
+    let until = Instant::now() + PATIENCE;
+    let again = loop {
+        assert!(Instant::now() < until, "no worker took the stuck one's place");
+        match core.open(&[LEAN]) {
+            Ok(stream) => break stream,
+            Err(refused) => assert_eq!(refused, Refused::Unreachable),
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    for (n, packet) in voice(6).iter().enumerate() {
+        submit(&mut core, again, InKind::Opus, n as u64 * 960, packet).unwrap();
+    }
+    let outcomes = collect(&mut core, &woken, |o| took(o) == 6);
+    assert_eq!(coded(&outcomes, LEAN).len(), 2);
+    assert_eq!(core.share().stats().replaced, 1);
+}
+
+#[test]
 fn ten_thousand_random_payloads_harm_nothing() {
     let (mut core, woken) = core();
     let stream = core.open(&[LEAN, NEURAL]).unwrap();

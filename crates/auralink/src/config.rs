@@ -2,14 +2,65 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use auralink_aicore::{RemoteConfig, Security, TlsFiles};
 use auralink_store::{Retention, StoreOptions};
 use auralink_types::FieldError;
 use serde::Deserialize;
 
 /// Shortest secret accepted outside development.
 const SECRET_MIN: usize = 16;
+
+/// Port of HTTP.
+pub const HTTP_PORT: u16 = 7880;
+
+/// Port of gRPC.
+pub const GRPC_PORT: u16 = 7883;
+
+/// gRPC of the AI core in this process.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GrpcSettings {
+    /// Its address.
+    #[serde(default = "GrpcSettings::listen")]
+    pub listen: SocketAddr,
+    /// Certificate of the core, PEM.
+    pub cert: Option<PathBuf>,
+    /// Its key, PEM.
+    pub key: Option<PathBuf>,
+    /// Authority that clients' certificates must come from, PEM.
+    pub client_ca: Option<PathBuf>,
+}
+
+impl GrpcSettings {
+    fn listen() -> SocketAddr {
+        SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), GRPC_PORT)
+    }
+
+    /// Who may call.
+    pub fn security(&self) -> Result<Security, FieldError> {
+        match (&self.cert, &self.key, &self.client_ca) {
+            (Some(cert), Some(key), Some(ca)) => Ok(Security::Mutual(TlsFiles {
+                cert: cert.clone(),
+                key: key.clone(),
+                ca: ca.clone(),
+            })),
+            (None, None, None) if self.listen.ip().is_loopback() => Ok(Security::Loopback),
+            (None, None, None) => Err(FieldError::new(
+                "grpc.listen",
+                format!(
+                    "must be on loopback without cert, key and client_ca, got {}",
+                    self.listen
+                ),
+            )),
+            _ => Err(FieldError::new(
+                "grpc.cert",
+                "cert, key and client_ca are needed together",
+            )),
+        }
+    }
+}
 
 /// Everything the server is told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -33,6 +84,11 @@ pub struct ServeConfig {
     pub ai_workers: usize,
     /// Dollars for one gigabyte of egress.
     pub price_per_gb: f64,
+    /// gRPC of the AI core; not served where this is left out.
+    pub grpc: Option<GrpcSettings>,
+    /// The AI core, where it is in another process (`auralink media`).
+    #[serde(skip)]
+    pub core: Option<RemoteConfig>,
     /// Development: well-known keys and fault injection.
     #[serde(skip)]
     pub dev: bool,
@@ -41,7 +97,7 @@ pub struct ServeConfig {
 impl Default for ServeConfig {
     fn default() -> Self {
         Self {
-            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7880),
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), HTTP_PORT),
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7882),
             advertised: Vec::new(),
             keys: BTreeMap::new(),
@@ -50,6 +106,8 @@ impl Default for ServeConfig {
             retention: Retention::default(),
             ai_workers: 0,
             price_per_gb: 0.09,
+            grpc: None,
+            core: None,
             dev: false,
         }
     }
@@ -60,8 +118,14 @@ impl ServeConfig {
     pub fn development() -> Self {
         let loopback = |port| SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), port);
         Self {
-            listen: loopback(7880),
+            listen: loopback(HTTP_PORT),
             udp: loopback(7882),
+            grpc: Some(GrpcSettings {
+                listen: loopback(GRPC_PORT),
+                cert: None,
+                key: None,
+                client_ca: None,
+            }),
             keys: BTreeMap::from([("devkey".into(), "secret".into())]),
             dev: true,
             ..Self::default()
@@ -115,6 +179,9 @@ impl ServeConfig {
                 "ai_workers",
                 format!("must be 0 to 256, got {}", self.ai_workers),
             ));
+        }
+        if let Some(grpc) = &self.grpc {
+            grpc.security()?;
         }
         if self.database.is_empty() {
             return Err(FieldError::new("database", "must not be empty"));
@@ -172,6 +239,9 @@ mod tests {
         let retention = |line: &str| refused(&format!("{KEYS}[retention]\n{line}"));
         assert_eq!(retention("metrics_days = 0"), "retention.metrics_days");
         assert_eq!(retention("audit_days = \"long\""), "retention.audit_days");
+        assert_eq!(refused(&format!("{KEYS}[grpc]\n")), "grpc.listen");
+        let half = format!("{KEYS}[grpc]\nlisten = \"127.0.0.1:7883\"\ncert = \"a\"");
+        assert_eq!(refused(&half), "grpc.cert");
     }
 
     #[test]

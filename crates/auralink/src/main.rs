@@ -2,10 +2,13 @@
 #![forbid(unsafe_code)]
 
 mod books;
+mod certs;
 mod codec;
 mod config;
+mod core;
 mod http;
 mod join;
+mod media;
 mod migrate;
 mod serve;
 mod token;
@@ -30,6 +33,12 @@ struct Arguments {
 enum Command {
     /// Run the server: media, AI core, REST and store in one process
     Serve(serve::ServeCommand),
+    /// Run signalling, media, REST and store, with the AI core in another process
+    Media(media::MediaCommand),
+    /// Run the AI core alone, as a gRPC service
+    Core(core::CoreCommand),
+    /// Make a development CA with certificates for gRPC
+    Certs(certs::CertsCommand),
     /// Join a room, publish a WAV file, record what is heard
     Join(join::JoinCommand),
     /// Bring a database up to date, or say what it lacks
@@ -51,11 +60,17 @@ fn main() -> ExitCode {
     let result = match Arguments::parse().command {
         Command::Serve(command) => match command.config() {
             Ok(config) => run(serve::run(config)),
-            Err(error) => {
-                eprintln!("configuration: {error}");
-                return ExitCode::from(EXIT_CONFIG);
-            }
+            Err(error) => return misconfigured(&error),
         },
+        Command::Media(command) => match command.config() {
+            Ok(config) => run(serve::run(config)),
+            Err(error) => return misconfigured(&error),
+        },
+        Command::Core(command) => match command.config() {
+            Ok(config) => run(core::run(command, config)),
+            Err(error) => return misconfigured(&error),
+        },
+        Command::Certs(command) => certs::run(&command),
         Command::Join(command) => run(join::run(command)),
         Command::Migrate(command) => run(migrate::run(command)),
         Command::Token(command) => token::run(command),
@@ -68,6 +83,11 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn misconfigured(error: &auralink_types::FieldError) -> ExitCode {
+    eprintln!("configuration: {error}");
+    ExitCode::from(EXIT_CONFIG)
 }
 
 fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {

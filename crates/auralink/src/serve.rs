@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use auralink_aicore::{CoreFaults, LocalCore};
+use auralink_aicore::{CoreFaults, GrpcConfig, GrpcServer, LocalCore, RemoteCore, Security, Workers};
 use auralink_codec::Model;
 use auralink_control::ControlState;
-use auralink_engine::PolicyBook;
+use auralink_engine::{PolicyBook, Processor};
 use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
 use auralink_store::{Housekeeping, MetricWriter, Store, StoreOptions, without_password};
 use auralink_token::KeyRing;
@@ -24,7 +24,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::books;
-use crate::config::ServeConfig;
+use crate::config::{GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig};
+use crate::core::describe;
 use crate::http::{self, Limits};
 
 /// Time clients get to hear the goodbye and HTTP answers get to finish.
@@ -70,6 +71,13 @@ impl ServeCommand {
                     config.udp.port()
                 };
                 config.udp = SocketAddr::new(config.listen.ip(), port);
+                if let Some(grpc) = &mut config.grpc {
+                    let port = match config.listen.port() {
+                        0 => 0,
+                        http => http.saturating_add(GRPC_PORT - HTTP_PORT),
+                    };
+                    grpc.listen = SocketAddr::new(config.listen.ip(), port);
+                }
             }
         }
         if let Some(database) = &self.database {
@@ -111,13 +119,16 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         keys: keys.clone(),
     };
     let woken = Arc::new(Notify::new());
-    let wake = woken.clone();
-    let core = LocalCore::start(workers(&config), Arc::new(move || wake.notify_one()));
-    let faults = core.faults();
+    let (processor, workers) = processor(&config, woken.clone())?;
+    let faults = workers.as_ref().map(Workers::faults).unwrap_or_default();
+    let grpc = match (&config.grpc, &workers) {
+        (Some(settings), Some(workers)) => Some(grpc(settings, workers).await?),
+        _ => None,
+    };
     let (rows, row_receiver) = mpsc::channel(ROWS);
     let (events, event_receiver) = mpsc::channel(EVENTS);
     let ai = Ai {
-        processor: Box::new(core),
+        processor,
         woken,
         book: book.clone(),
         rows,
@@ -154,6 +165,11 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     println!("AuraLink {}", env!("CARGO_PKG_VERSION"));
     println!("  http      http://{} (signalling, REST)", listener.local_addr()?);
     println!("  media     udp {}", media.local_udp_addr());
+    match (&grpc, &config.core) {
+        (Some((server, security)), _) => println!("  grpc      {}", describe(server, security)),
+        (None, Some(core)) => println!("  AI core   at {}", core.url),
+        (None, None) => {}
+    }
     println!("  database  {database} ({users} users with AIC)");
     println!("  model     {model_version}");
     if config.dev {
@@ -178,7 +194,12 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             _ = tokio::signal::ctrl_c() => {}
         }
         tracing::info!("shutting down: saying goodbye to clients");
-        media.shutdown(GRACE).await;
+        let leaving = async {
+            if let Some((server, _)) = grpc {
+                server.shutdown(GRACE).await;
+            }
+        };
+        tokio::join!(media.shutdown(GRACE), leaving);
         let _ = stop.send(());
     };
     tokio::join!(serving, goodbye);
@@ -190,6 +211,40 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     }
     writer.flush().await;
     store.close().await;
+    Ok(())
+}
+
+/// The AI core behind its trait, and its workers where it is in this process.
+fn processor(
+    config: &ServeConfig,
+    woken: Arc<Notify>,
+) -> anyhow::Result<(Box<dyn Processor>, Option<Workers>)> {
+    let wake = Arc::new(move || woken.notify_one());
+    if let Some(core) = &config.core {
+        let remote = RemoteCore::connect(core, wake).context("core")?;
+        return Ok((Box::new(remote), None));
+    }
+    let workers = Workers::start(workers(config));
+    Ok((Box::new(LocalCore::on(&workers, wake)), Some(workers)))
+}
+
+async fn grpc(settings: &GrpcSettings, workers: &Workers) -> anyhow::Result<(GrpcServer, Security)> {
+    let config = GrpcConfig {
+        listen: settings.listen,
+        security: settings.security()?,
+        limits: auralink_aicore::Limits::default(),
+    };
+    let server = GrpcServer::start(&config, workers).await.context("grpc")?;
+    Ok((server, config.security))
+}
+
+/// Ends with SIGTERM or SIGINT.
+pub(crate) async fn ended() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = tokio::signal::ctrl_c() => {}
+    }
     Ok(())
 }
 
@@ -215,6 +270,13 @@ impl Kill {
     }
 }
 
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Stall {
+    /// Milliseconds that every frame takes longer; zero heals.
+    ms: u64,
+}
+
 /// What the forwarding benchmark reads.
 #[derive(Serialize)]
 struct ForwardStats {
@@ -238,12 +300,23 @@ impl From<Stats> for ForwardStats {
 
 /// Routes of `--dev`: fault injection and figures. Never in production: they ask for no token.
 fn development(faults: CoreFaults, media: Arc<MediaServer>) -> Router {
+    let (stalling, sticking) = (faults.clone(), faults.clone());
     let kill = move |Query(kill): Query<Kill>| async move {
         faults.kill_workers(Duration::from_millis(kill.down_ms.min(60_000)));
         "killed\n"
     };
+    let stall = move |Query(stall): Query<Stall>| async move {
+        stalling.stall(Duration::from_millis(stall.ms.min(60_000)));
+        "stalled\n"
+    };
+    let stick = move || async move {
+        sticking.stick_workers();
+        "stuck\n"
+    };
     let stats = move || async move { Json(media.stats().await.map(ForwardStats::from)) };
     Router::new()
         .route("/dev/aic/worker/kill", post(kill))
+        .route("/dev/aic/worker/stall", post(stall))
+        .route("/dev/aic/worker/stick", post(stick))
         .route("/dev/media/stats", get(stats))
 }

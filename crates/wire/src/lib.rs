@@ -1,4 +1,5 @@
-//! The bytes AuraLink puts on the wire: the AIC payload, its RTP header extension, and RED (RFC 2198).
+//! The bytes AuraLink puts on the wire: the AIC payload, its RTP header extension, and RED (RFC 2198),
+//! and the messages of the gRPC service.
 //!
 //! Owns layouts, limits and errors; `docs/protocol.md` is the same in prose and carries the test vectors. Must
 //! never know sockets, clocks, codecs or tokio. Every parser takes any bytes and answers with a value or a
@@ -25,6 +26,7 @@ pub mod aic;
 mod bits;
 mod error;
 pub mod extension;
+pub mod proto;
 pub mod red;
 
 pub use error::WireError;

@@ -1,0 +1,156 @@
+//! Our own processes, and a call through them.
+// Each test file uses its own part.
+#![allow(dead_code, clippy::unwrap_used)]
+
+use std::io::{BufRead as _, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant, SystemTime};
+
+use auralink_client::{AudioSource, Client, ClientOptions};
+use auralink_token::{Claims, KeyRing};
+use serde_json::Value;
+
+/// How long the test waits for anything; a stay in bypass is 10 s, and the machine may be busy.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+/// The longest stretch that may be missing because of AIC.
+pub const GAP_MAX_MS: f64 = 60.0;
+
+/// One of our own processes; dropping it kills it as `kill -9` would.
+pub struct Process {
+    child: Child,
+    pub address: String,
+}
+
+impl Process {
+    pub fn start(arguments: &[&str], label: &str) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_auralink"))
+            .args(arguments)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let address = loop {
+            let line = lines.next().expect("it names its address").unwrap();
+            if let Some(rest) = line.trim_start().strip_prefix(label) {
+                let address = rest.split_whitespace().next().unwrap();
+                break address.trim_start_matches("http://").to_owned();
+            }
+        };
+        // Somebody has to read on, or the child blocks when the pipe is full.
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address }
+    }
+
+    pub fn core(listen: &str) -> Self {
+        // A busy test machine must not make the core refuse the streams this is about.
+        let arguments = [
+            "core",
+            "--dev",
+            "--listen",
+            listen,
+            "--workers",
+            "1",
+            "--load",
+            "1",
+        ];
+        Self::start(&arguments, "grpc")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub fn token(identity: &str) -> String {
+    let keys = KeyRing::new([("devkey", "secret")]);
+    let claims = Claims::join("room", identity);
+    keys.mint("devkey", &claims, Duration::from_secs(600), SystemTime::now())
+        .unwrap()
+}
+
+pub async fn switch_on(http: &str, identity: &str) {
+    let answer = reqwest::Client::new()
+        .post(format!("http://{http}/api/v1/aic/config"))
+        .bearer_auth(token(identity))
+        .json(&serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 100 }))
+        .send()
+        .await
+        .unwrap();
+    assert!(answer.status().is_success(), "{answer:?}");
+}
+
+/// The speaker's rows so far, oldest first.
+pub async fn rows(http: &str) -> Vec<Value> {
+    let url = format!("http://{http}/api/v1/aic/metrics?limit=1000");
+    let answer = reqwest::Client::new()
+        .get(url)
+        .bearer_auth(token("ada"))
+        .send()
+        .await
+        .unwrap();
+    let mut page: Value = answer.json().await.unwrap();
+    let Value::Array(mut rows) = page["metrics"].take() else {
+        panic!("no rows in {page}");
+    };
+    rows.sort_by_key(|row| row["ts"].as_str().map(str::to_owned));
+    rows
+}
+
+pub async fn until(what: &str, http: &str, reached: impl Fn(&[Value]) -> bool) {
+    let from = Instant::now();
+    loop {
+        let rows = rows(http).await;
+        if reached(&rows) {
+            return;
+        }
+        assert!(from.elapsed() < PATIENCE, "{what}: never; {:?}", rows.last());
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+/// The core has coded frames in each of the last three seconds: longer than a trial takes.
+pub fn codes(rows: &[Value]) -> bool {
+    rows.len() >= 3
+        && rows[rows.len() - 3..]
+            .iter()
+            .all(|row| row["inference_latency_ms"].is_number())
+}
+
+/// Whether a row tells of a fallback for that reason.
+pub fn fell_back(rows: &[Value], reason: &str) -> bool {
+    rows.iter().any(|row| row["fallback_reason"] == reason)
+}
+
+/// Ada talks, Ben listens, AIC is on for her.
+pub struct Call {
+    speaker: Client,
+    listener: Client,
+}
+
+impl Call {
+    pub async fn start(http: &str) -> Self {
+        switch_on(http, "ada").await;
+        let room = format!("ws://{http}");
+        let listener = Client::join(ClientOptions::new(&room, token("ben")))
+            .await
+            .unwrap();
+        let mut speaking = ClientOptions::new(&room, token("ada"));
+        speaking.publish = Some(AudioSource::synthetic());
+        let speaker = Client::join(speaking).await.unwrap();
+        Self { speaker, listener }
+    }
+
+    /// Ends it; nothing may have been missing for longer than the promise.
+    pub async fn end(self) {
+        self.speaker.leave().await.unwrap();
+        let report = self.listener.leave().await.unwrap();
+        let heard = &report.stats.tracks[0].stats;
+        println!("{heard:?}");
+        assert_eq!(heard.packets_lost, 0, "loopback loses nothing");
+        assert!(heard.longest_gap_ms <= GAP_MAX_MS, "{heard:?}");
+    }
+}
