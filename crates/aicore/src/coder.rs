@@ -13,6 +13,10 @@ use crate::input::{FRAME_TICKS, WIDE};
 /// Largest coded packet; 120 ms at the dearest rate stay far below.
 const PACKET_MAX: usize = 1500;
 
+/// Decoder effort of a receiver that does not enhance, and of one with NoLACE.
+const PLAIN: u8 = 0;
+const NOLACE: u8 = 7;
+
 /// Levels of a copy, as an array size.
 const COPY: usize = DEFAULT_COPY_LEVELS as usize;
 
@@ -30,7 +34,11 @@ impl Coder {
         Ok(match rung {
             Rung::Original => None,
             Rung::Lean(lean) => {
-                let (coder, delay) = LeanCoder::new(lean, deserves_full_band(lean))?;
+                let (coder, delay) = LeanCoder::new(lean, deserves_full_band(lean), PLAIN)?;
+                Some((Self::Lean(coder), delay))
+            }
+            Rung::Enhanced(lean) => {
+                let (coder, delay) = LeanCoder::new(lean, false, NOLACE)?;
                 Some((Self::Lean(coder), delay))
             }
             Rung::Neural(neural) => {
@@ -43,7 +51,7 @@ impl Coder {
     /// Goes on as another rung of its family.
     pub(crate) fn become_rung(&mut self, rung: Rung) -> Result<(), Reason> {
         match (self, rung) {
-            (Self::Lean(coder), Rung::Lean(lean)) => coder.configure(lean),
+            (Self::Lean(coder), Rung::Lean(lean) | Rung::Enhanced(lean)) => coder.configure(lean),
             (Self::Neural(coder), Rung::Neural(neural)) => {
                 coder.next = Some(neural);
                 Ok(())
@@ -53,9 +61,9 @@ impl Coder {
     }
 }
 
-/// Whether the rate has bits for what lies above 8 kHz.
+/// Whether the rate has bits for what lies above 8 kHz. Only wide-band packets of one frame carry copies.
 pub(crate) fn deserves_full_band(lean: Lean) -> bool {
-    lean.bitrate.as_bps() >= u64::from(opus::FULL_BAND_FROM)
+    lean.bitrate.as_bps() >= u64::from(opus::FULL_BAND_FROM) && !lean.fec
 }
 
 /// Opus of the lean rung.
@@ -66,19 +74,23 @@ pub(crate) struct LeanCoder {
     pub(crate) lean: Lean,
     /// The encoder takes 48 kHz.
     pub(crate) wide: bool,
+    /// Effort of the receiver's decoder.
+    pub(crate) receiver: u8,
 }
 
 impl LeanCoder {
-    pub(crate) fn new(lean: Lean, wide: bool) -> Result<(Self, usize), Reason> {
+    /// `receiver` is the effort of the decoder that will play it.
+    pub(crate) fn new(lean: Lean, wide: bool, receiver: u8) -> Result<(Self, usize), Reason> {
         let failed = |_| Reason::ModelFailure;
         let mut encoder = opus::Encoder::new(&config(lean, wide)).map_err(failed)?;
         let delay = encoder.lookahead().map_err(failed)? / if wide { WIDE } else { 1 };
-        let monitor = opus::Decoder::new(codec::SAMPLE_RATE, 1, 0).map_err(failed)?;
+        let monitor = opus::Decoder::new(codec::SAMPLE_RATE, 1, receiver).map_err(failed)?;
         let coder = Self {
             encoder,
             monitor,
             lean,
             wide,
+            receiver,
         };
         Ok((coder, delay))
     }
@@ -102,11 +114,12 @@ impl LeanCoder {
 
 fn config(lean: Lean, wide: bool) -> opus::EncoderConfig {
     let (bitrate, packet_ms) = (lean.bitrate.as_bps() as u32, lean.packet.millis());
-    if wide {
+    let config = if wide {
         opus::EncoderConfig::lean_48k(bitrate, packet_ms)
     } else {
         opus::EncoderConfig::lean(bitrate, packet_ms)
-    }
+    };
+    if lean.fec { config.with_copies() } else { config }
 }
 
 /// The neural codec: frames are coded as they come, so that a packet's last one is all there is to wait for.

@@ -33,7 +33,7 @@ pub(crate) struct Output {
 impl Output {
     /// The output of a rung; `None` for [`Rung::Original`], which needs none.
     pub(crate) fn new(rung: Rung, model: Option<&Arc<codec::Model>>) -> Result<Option<Self>, Reason> {
-        let (Some((coder, delay)), Some(packet)) = (Coder::new(rung, model)?, packet_of(rung)) else {
+        let (Some((coder, delay)), Some(packet)) = (Coder::new(rung, model)?, rung.packet()) else {
             return Ok(None);
         };
         Ok(Some(Self {
@@ -59,6 +59,9 @@ impl Output {
         match (self.rung, rung) {
             (Rung::Lean(is), Rung::Lean(other)) => (deserves_full_band(is) == deserves_full_band(other))
                 .then(|| is.bitrate.as_bps().abs_diff(other.bitrate.as_bps())),
+            (Rung::Enhanced(is), Rung::Enhanced(other)) => {
+                Some(is.bitrate.as_bps().abs_diff(other.bitrate.as_bps()))
+            }
             (Rung::Neural(is), Rung::Neural(other)) => {
                 Some(is.rate.bitrate().as_bps().abs_diff(other.rate.bitrate().as_bps()))
             }
@@ -72,7 +75,7 @@ impl Output {
             self.estimator.forget();
         }
         self.coder.become_rung(rung)?;
-        self.packet = packet_of(rung).unwrap_or(self.packet);
+        self.packet = rung.packet().unwrap_or(self.packet);
         self.rung = rung;
         Ok(())
     }
@@ -126,7 +129,7 @@ impl Output {
         let wide = self.is_wide() && sound.wide.is_some();
         match &mut self.coder {
             Coder::Lean(coder) if coder.wide != wide => {
-                (*coder, _) = LeanCoder::new(coder.lean, wide)?;
+                (*coder, _) = LeanCoder::new(coder.lean, wide, coder.receiver)?;
                 self.estimator.restart();
                 Ok(true)
             }
@@ -158,13 +161,5 @@ impl Output {
             Coder::Lean(coder) => coder.code(&self.pending[..samples], heard),
             Coder::Neural(coder) => coder.finish(),
         }
-    }
-}
-
-fn packet_of(rung: Rung) -> Option<PacketTime> {
-    match rung {
-        Rung::Original => None,
-        Rung::Lean(lean) => Some(lean.packet),
-        Rung::Neural(neural) => Some(neural.packet),
     }
 }

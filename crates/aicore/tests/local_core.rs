@@ -15,6 +15,7 @@ use auralink_wire::aic;
 const LEAN: Rung = Rung::Lean(Lean {
     bitrate: Bitrate::kbps(12),
     packet: PacketTime::Ms60,
+    fec: false,
 });
 const NEURAL: Rung = Rung::Neural(Neural {
     rate: NeuralRate::Kbps6,
@@ -258,7 +259,7 @@ fn ten_thousand_random_payloads_harm_nothing() {
 
 fn lean(kbps: u64, packet: PacketTime) -> Rung {
     let bitrate = Bitrate::kbps(kbps);
-    Rung::Lean(Lean { bitrate, packet })
+    Rung::Lean(Lean::new(bitrate, packet))
 }
 
 fn neural(rate: NeuralRate, packet: PacketTime) -> Rung {

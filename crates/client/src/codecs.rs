@@ -72,9 +72,14 @@ impl Decoders {
     pub(crate) fn decode(&mut self, unit: &Unit, out: &mut Vec<f32>) -> bool {
         let start = out.len();
         match (&unit.body, &mut self.neural) {
-            (Body::Opus(packet), _) => {
+            (Body::Opus(packet) | Body::OpusFec(packet), _) => {
                 out.resize(start + MAX_OPUS, 0.0);
-                match self.opus.decode(packet, &mut out[start..]) {
+                let room = &mut out[start..];
+                let decoded = match unit.body {
+                    Body::OpusFec(_) => self.opus.decode_fec(packet, unit.len as usize, room),
+                    _ => self.opus.decode(packet, room),
+                };
+                match decoded {
                     Ok(samples) => {
                         out.truncate(start + samples);
                         true
@@ -180,7 +185,8 @@ pub(crate) fn own(settings: &OwnSettings, packet_ms: u32, dtx: bool) -> opus::En
 /// Settings of Opus on the lean rung.
 pub(crate) fn lean(lean: &Lean, packet_ms: u32) -> opus::EncoderConfig {
     let bitrate = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
-    opus::EncoderConfig::lean_48k(bitrate, packet_ms)
+    let config = opus::EncoderConfig::lean_48k(bitrate, packet_ms);
+    if lean.fec { config.with_copies() } else { config }
 }
 
 impl AudioEncoder {

@@ -408,7 +408,10 @@ fn is_neural(codec: SourceCodec) -> bool {
 fn name(codec: SourceCodec) -> String {
     match codec {
         SourceCodec::Own => "own".to_owned(),
-        SourceCodec::Lean(lean) => format!("lean {} {} ms", lean.bitrate, lean.packet.millis()),
+        SourceCodec::Lean(lean) => {
+            let fec = if lean.fec { ", fec" } else { "" };
+            format!("lean {} {} ms{fec}", lean.bitrate, lean.packet.millis())
+        }
         SourceCodec::Neural(neural) => format!(
             "neural {} {} ms, {} copies",
             neural.rate.bitrate(),

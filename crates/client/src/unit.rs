@@ -23,6 +23,8 @@ pub enum Kind {
 pub enum Body {
     /// One Opus packet.
     Opus(Vec<u8>),
+    /// An Opus packet whose low-rate copy of the packet before it is meant.
+    OpusFec(Vec<u8>),
     /// Codes of one 20 ms frame, coarsest level first.
     Neural(Vec<u16>),
 }
@@ -147,12 +149,21 @@ fn plain(payload: &[u8], at: u64, model: Option<u16>) -> Result<Packet, PayloadE
         body: Body::Opus(payload.to_vec()),
         pauses: payload.len() <= 2,
     };
+    let before = at.checked_sub(samples as u64);
+    let copy = before
+        .filter(|_| auralink_opus::packet_has_fec(payload))
+        .map(|at| Unit {
+            at,
+            copy: true,
+            body: Body::OpusFec(payload.to_vec()),
+            ..unit
+        });
     Ok(Packet {
         len: unit.len,
         kind: Kind::Opus,
         red: false,
         rate: None,
-        units: vec![unit],
+        units: copy.into_iter().chain([unit.clone()]).collect(),
     })
 }
 

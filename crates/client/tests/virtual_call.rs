@@ -181,10 +181,7 @@ fn losing(lost: impl Fn(u64) -> bool + 'static) -> Network {
 }
 
 fn lean(packet: PacketTime) -> SourceCodec {
-    SourceCodec::Lean(Lean {
-        bitrate: Bitrate::kbps(16),
-        packet,
-    })
+    SourceCodec::Lean(Lean::new(Bitrate::kbps(16), packet))
 }
 
 fn neural(packet: PacketTime, copies: u8) -> SourceCodec {
@@ -241,6 +238,24 @@ fn a_lost_packet_without_red_is_one_gap_of_its_length() {
         (3, 60.0, 40.0)
     );
     assert!((stats.gaps[1].at_ms - stats.gaps[0].at_ms - 1_000.0).abs() < 1e-6);
+}
+
+#[test]
+fn opus_redundancy_fills_every_single_loss() {
+    let lost = |index| index > 60 && index % 5 == 3;
+    let wish = SourceCodec::Lean(Lean {
+        bitrate: Bitrate::kbps(24),
+        packet: PacketTime::Ms60,
+        fec: true,
+    });
+    let mut call = Call::new(true, losing(lost));
+    call.publisher.hint(wish);
+    call.run(10_000);
+    let stats = call.stats();
+    assert!(stats.packets_lost > 15, "{stats:?}");
+    assert_eq!(stats.gap_count, 0, "{:?}", stats.gaps);
+    assert_eq!(stats.recovered, stats.packets_lost);
+    assert!(call.quietest() > 0.3, "{}", call.quietest());
 }
 
 #[test]

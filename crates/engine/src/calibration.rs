@@ -1,6 +1,6 @@
-//! What the quality model learned about one track: predictions against measurements.
+//! The feedback loop of one track: predictions of quality and of size against what was then measured.
 
-use auralink_types::{Mos, QualityScore, Rung};
+use auralink_types::{Bitrate, Mos, QualityScore, Rung};
 
 use crate::ladder::expected;
 
@@ -13,38 +13,109 @@ const DIFFICULTY: (f32, f32) = (0.25, 20.0);
 const GAIN: f32 = 0.15;
 /// Distance to the top below which ratios mean nothing.
 const LEAST_DISTANCE: f32 = 0.05;
+/// Least and most that a coder is believed to send of its target: pauses send next to nothing.
+const SIZE: (f32, f32) = (0.1, 1.5);
+/// Mean error of a prediction from which half of its confidence is left, in MOS.
+const DOUBT: f32 = 0.5;
+/// Measurements after which half the confidence is there.
+const TRIED: f32 = 5.0;
+
+/// How far predictions of one family of rungs were off.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Accuracy {
+    /// Measurements so far.
+    pub count: u32,
+    /// Mean absolute error in MOS of the prior, as it stands before anything is learned; recent measurements count more.
+    pub before: f32,
+    /// The same of the prediction that was in force when the measurement came.
+    pub after: f32,
+    /// Mean absolute error of the predicted payload rate, as a part of it; 0 until sizes were measured.
+    pub rate_error: f32,
+}
+
+/// The feedback loop's own report, for rows, metrics and a dashboard.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Report {
+    /// Plain Opus.
+    pub lean: Accuracy,
+    /// Enhanced Opus.
+    pub enhanced: Accuracy,
+    /// The neural codec.
+    pub neural: Accuracy,
+}
+
+impl Report {
+    /// Families with the names of their rungs.
+    pub fn families(&self) -> [(&'static str, Accuracy); 3] {
+        [
+            ("lean", self.lean),
+            ("enhanced", self.enhanced),
+            ("neural", self.neural),
+        ]
+    }
+}
 
 /// Errors of the prediction for one family of rungs.
 ///
 /// The correction is a factor on the distance to the top of the scale: a voice that is hard to code at 16 kbps is
 /// harder than average at 24 kbps as well, but loses less there. A constant offset would chase it up the ladder.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 struct Family {
     /// Natural logarithm of the difficulty.
     difficulty: f32,
-    mean_error: f32,
-    count: u32,
+    accuracy: Accuracy,
+    /// Payload rate sent, as a part of the target.
+    size: f32,
+    sizes: u32,
+}
+
+impl Default for Family {
+    fn default() -> Self {
+        Self {
+            difficulty: 0.0,
+            accuracy: Accuracy::default(),
+            size: 1.0,
+            sizes: 0,
+        }
+    }
 }
 
 impl Family {
-    fn learn(&mut self, predicted: Mos, measured: Mos, gain: f32) {
+    fn learn(&mut self, prior: Mos, measured: Mos, gain: f32) {
+        let error = (measured.value() - prior.value()).abs();
+        let missed = (measured.value() - self.correct(prior).value()).abs();
         let distance = |mos: Mos| (Mos::MAX - mos.value()).max(LEAST_DISTANCE);
-        let ratio = (distance(measured) / distance(predicted)).clamp(DIFFICULTY.0, DIFFICULTY.1);
-        let error = (measured.value() - predicted.value()).abs();
-        if self.count == 0 {
-            (self.difficulty, self.mean_error) = (ratio.ln(), error);
+        let ratio = (distance(measured) / distance(prior)).clamp(DIFFICULTY.0, DIFFICULTY.1);
+        let accuracy = &mut self.accuracy;
+        if accuracy.count == 0 {
+            self.difficulty = ratio.ln();
+            (accuracy.before, accuracy.after) = (error, missed);
         } else {
             self.difficulty += gain * (ratio.ln() - self.difficulty);
-            self.mean_error += GAIN * (error - self.mean_error);
+            accuracy.before += GAIN * (error - accuracy.before);
+            accuracy.after += GAIN * (missed - accuracy.after);
         }
-        self.count = self.count.saturating_add(1);
+        accuracy.count = accuracy.count.saturating_add(1);
     }
 
-    fn correct(&self, predicted: Mos) -> Mos {
-        let moved = Mos::MAX - (Mos::MAX - predicted.value()) * self.difficulty.exp();
-        let error = moved - predicted.value();
+    fn learn_size(&mut self, part: f32) {
+        let part = part.clamp(SIZE.0, SIZE.1);
+        let missed = (part / self.size - 1.0).abs();
+        if self.sizes == 0 {
+            self.accuracy.rate_error = missed;
+            self.size = part;
+        } else {
+            self.accuracy.rate_error += GAIN * (missed - self.accuracy.rate_error);
+            self.size += GAIN * (part - self.size);
+        }
+        self.sizes = self.sizes.saturating_add(1);
+    }
+
+    fn correct(&self, prior: Mos) -> Mos {
+        let moved = Mos::MAX - (Mos::MAX - prior.value()) * self.difficulty.exp();
+        let error = moved - prior.value();
         if error.abs() <= DEAD_ZONE {
-            predicted
+            prior
         } else {
             Mos::new(moved - DEAD_ZONE.copysign(error))
         }
@@ -55,6 +126,7 @@ impl Family {
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct Calibration {
     lean: Family,
+    enhanced: Family,
     neural: Family,
 }
 
@@ -69,20 +141,18 @@ impl Calibration {
         self.take(rung, measured, 1.0);
     }
 
-    fn take(&mut self, rung: Rung, measured: Mos, gain: f32) {
-        let Some(predicted) = expected(rung) else { return };
-        match rung {
-            Rung::Original => {}
-            Rung::Lean(_) => self.lean.learn(predicted, measured, gain),
-            Rung::Neural(_) => self.neural.learn(predicted, measured, gain),
+    /// Takes the payload rate that a rung really had over the last seconds.
+    pub fn learn_rate(&mut self, rung: Rung, measured: Bitrate) {
+        let target = crate::cost::payload_bitrate(rung).map(|rate| rate.as_bps() as f32);
+        if let (Some(target), Some(family)) = (target, self.family_mut(rung)) {
+            family.learn_size(measured.as_bps() as f32 / target);
         }
     }
 
-    /// The score to expect of a rung on this track.
+    /// The score to expect of a rung on this track, without loss.
     pub fn predict(&self, rung: Rung) -> Mos {
-        match (expected(rung), rung) {
-            (Some(predicted), Rung::Lean(_)) => self.lean.correct(predicted),
-            (Some(predicted), Rung::Neural(_)) => self.neural.correct(predicted),
+        match (expected(rung), self.family(rung)) {
+            (Some(prior), Some(family)) => family.correct(prior),
             _ => Mos::new(Mos::MAX),
         }
     }
@@ -92,34 +162,65 @@ impl Calibration {
         self.predict(rung).score()
     }
 
+    /// Part of its target that a rung's payload is expected to take.
+    pub fn size(&self, rung: Rung) -> f32 {
+        self.family(rung).map_or(1.0, |family| family.size)
+    }
+
     /// Mean absolute error of the uncorrected prediction in MOS and the number of measurements behind it.
     pub fn error(&self, rung: Rung) -> Option<(f32, u32)> {
-        let family = match rung {
-            Rung::Original => return None,
-            Rung::Lean(_) => self.lean,
-            Rung::Neural(_) => self.neural,
-        };
-        (family.count > 0).then_some((family.mean_error, family.count))
+        let accuracy = self.family(rung)?.accuracy;
+        (accuracy.count > 0).then_some((accuracy.before, accuracy.count))
     }
 
     /// How far a prediction is backed by measurements, 0 to 1.
     pub fn confidence(&self, rung: Rung) -> f32 {
-        self.error(rung).map_or(0.0, |(error, count)| {
-            let seen = count as f32 / (count as f32 + 5.0);
-            seen / (1.0 + error)
+        self.family(rung).map_or(0.0, |family| {
+            let count = family.accuracy.count as f32;
+            count / (count + TRIED) / (1.0 + family.accuracy.after / DOUBT)
         })
+    }
+
+    /// How far predictions were off, before and after what was learned.
+    pub fn report(&self) -> Report {
+        Report {
+            lean: self.lean.accuracy,
+            enhanced: self.enhanced.accuracy,
+            neural: self.neural.accuracy,
+        }
+    }
+
+    fn take(&mut self, rung: Rung, measured: Mos, gain: f32) {
+        if let (Some(prior), Some(family)) = (expected(rung), self.family_mut(rung)) {
+            family.learn(prior, measured, gain);
+        }
+    }
+
+    fn family(&self, rung: Rung) -> Option<&Family> {
+        match rung {
+            Rung::Original => None,
+            Rung::Lean(_) => Some(&self.lean),
+            Rung::Enhanced(_) => Some(&self.enhanced),
+            Rung::Neural(_) => Some(&self.neural),
+        }
+    }
+
+    fn family_mut(&mut self, rung: Rung) -> Option<&mut Family> {
+        match rung {
+            Rung::Original => None,
+            Rung::Lean(_) => Some(&mut self.lean),
+            Rung::Enhanced(_) => Some(&mut self.enhanced),
+            Rung::Neural(_) => Some(&mut self.neural),
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auralink_types::{Bitrate, Lean, PacketTime};
+    use auralink_types::{Lean, PacketTime};
 
-    const LEAN: Rung = Rung::Lean(Lean {
-        bitrate: Bitrate::kbps(16),
-        packet: PacketTime::Ms60,
-    });
+    const LEAN: Rung = Rung::Lean(Lean::new(Bitrate::kbps(16), PacketTime::Ms60));
 
     #[test]
     fn the_estimators_own_noise_moves_nothing() {
@@ -134,10 +235,7 @@ mod tests {
 
     #[test]
     fn a_voice_that_is_hard_at_one_rate_is_expected_to_lose_less_at_a_dearer_one() {
-        let dearer = Rung::Lean(Lean {
-            bitrate: Bitrate::kbps(24),
-            packet: PacketTime::Ms60,
-        });
+        let dearer = Rung::Lean(Lean::new(Bitrate::kbps(24), PacketTime::Ms60));
         let mut calibration = Calibration::default();
         let before = [calibration.predict(LEAN), calibration.predict(dearer)];
         calibration.learn_at_once(LEAN, Mos::new(3.6));
@@ -149,12 +247,39 @@ mod tests {
     #[test]
     fn predictions_follow_what_is_measured_and_the_error_is_told() {
         let mut calibration = Calibration::default();
+        assert_eq!(calibration.confidence(LEAN), 0.0);
         for _ in 0..50 {
             calibration.learn(LEAN, Mos::new(3.4));
         }
         assert!((calibration.predict(LEAN).value() - 3.4).abs() <= DEAD_ZONE + 0.01);
         let (error, count) = calibration.error(LEAN).unwrap();
         assert!(error > 0.7 && count == 50);
-        assert!(calibration.confidence(LEAN) > 0.4);
+        assert!(calibration.confidence(LEAN) > 0.6);
+        let lean = calibration.report().lean;
+        assert!(lean.before > 0.7 && lean.after < 0.2, "{lean:?}");
+        assert_eq!(calibration.report().neural, Accuracy::default());
+    }
+
+    #[test]
+    fn a_prediction_that_keeps_missing_loses_its_confidence() {
+        let mut steady = Calibration::default();
+        let mut wild = Calibration::default();
+        for step in 0..60 {
+            steady.learn(LEAN, Mos::new(4.0));
+            wild.learn(LEAN, Mos::new(if step % 2 == 0 { 2.6 } else { 4.4 }));
+        }
+        assert!(wild.confidence(LEAN) < 0.6 * steady.confidence(LEAN));
+    }
+
+    #[test]
+    fn a_coder_that_sends_less_than_its_target_is_expected_to_go_on_so() {
+        let mut calibration = Calibration::default();
+        for _ in 0..30 {
+            calibration.learn_rate(LEAN, Bitrate::kbps(12));
+        }
+        assert!((calibration.size(LEAN) - 0.75).abs() < 0.01);
+        assert!(calibration.report().lean.rate_error < 0.05);
+        calibration.learn_rate(Rung::Original, Bitrate::kbps(12));
+        assert_eq!(calibration.size(Rung::Original), 1.0);
     }
 }

@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use auralink_types::Reason;
 
+use crate::gate::ProbeGate;
+
 /// This many bad frames in a row end in bypass.
 const BAD_FRAMES: u32 = 3;
 /// So does trouble that lasts this long, however few frames came by.
@@ -18,8 +20,11 @@ const BYPASS_MAX: Duration = Duration::from_secs(300);
 const PROBATION: Duration = Duration::from_secs(1);
 /// And this many coded frames must have come in time: silence proves nothing.
 const PROBES: u32 = 3;
-/// After this long without trouble the next stay starts from [`BYPASS_FIRST`] again.
+/// Bypass this soon after a recovery is a relapse; later ones start from [`BYPASS_FIRST`] again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
+
+/// A leg that the gate turned away asks again after this long.
+const GATE_PAUSE: Duration = Duration::from_millis(500);
 
 /// Where a leg stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +49,9 @@ pub struct Fallback {
     trouble_since: Option<Instant>,
     low_quality_since: Option<Instant>,
     stay: Duration,
+    recovered: Option<Instant>,
+    /// The gate is asked again then.
+    wait_until: Option<Instant>,
     last_reason: Option<Reason>,
 }
 
@@ -58,6 +66,8 @@ impl Fallback {
             trouble_since: None,
             low_quality_since: None,
             stay: BYPASS_FIRST,
+            recovered: None,
+            wait_until: None,
             last_reason: None,
         }
     }
@@ -135,21 +145,33 @@ impl Fallback {
 
     /// Time passes. `true` when the leg has just recovered.
     pub fn handle_timeout(&mut self, now: Instant) -> bool {
+        self.handle_timeout_at_gate(now, None)
+    }
+
+    /// The same, but the trial waits until the gate lets one more leg through, and its end is told to the gate.
+    pub fn handle_timeout_at_gate(&mut self, now: Instant, gate: Option<&mut ProbeGate>) -> bool {
         let here = now.saturating_duration_since(self.since);
         match self.phase {
             Phase::Bypass if here >= self.stay => {
+                if let Some(gate) = gate
+                    && !gate.admit(now)
+                {
+                    self.wait_until = Some(now + GATE_PAUSE);
+                    return false;
+                }
+                self.wait_until = None;
                 self.bad = 0;
                 self.trouble_since = None;
                 self.enter(now, Phase::Probation);
                 false
             }
             Phase::Probation if here >= PROBATION && self.good >= PROBES => {
+                self.recovered = Some(now);
                 self.enter(now, Phase::Active);
+                if let Some(gate) = gate {
+                    gate.handle_passed();
+                }
                 true
-            }
-            Phase::Active if here >= FORGIVEN_AFTER => {
-                self.stay = BYPASS_FIRST;
-                false
             }
             _ => false,
         }
@@ -158,19 +180,23 @@ impl Fallback {
     /// When [`Self::handle_timeout`] has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
         match self.phase {
-            Phase::Bypass => Some(self.since + self.stay),
+            Phase::Bypass => Some(self.wait_until.unwrap_or(self.since + self.stay)),
             Phase::Probation if self.good >= PROBES => Some(self.since + PROBATION),
             Phase::Probation | Phase::Active | Phase::Degraded => None,
         }
     }
 
     fn bypass(&mut self, now: Instant, reason: Reason) -> bool {
-        // A relapse on trial or soon after doubles the stay.
-        if self.phase == Phase::Probation
-            || (self.stay > BYPASS_FIRST && now.saturating_duration_since(self.since) < FORGIVEN_AFTER)
-        {
-            self.stay = (self.stay * 2).min(BYPASS_MAX);
-        }
+        let relapsed = self.phase == Phase::Probation
+            || self
+                .recovered
+                .is_some_and(|at| now.saturating_duration_since(at) < FORGIVEN_AFTER);
+        self.stay = if relapsed {
+            (self.stay * 2).min(BYPASS_MAX)
+        } else {
+            BYPASS_FIRST
+        };
+        self.wait_until = None;
         self.last_reason = Some(reason);
         self.low_quality_since = None;
         self.enter(now, Phase::Bypass);
@@ -253,6 +279,61 @@ mod tests {
             );
         }
         assert_eq!(stays, [10, 20, 40, 80, 160, 300, 300, 300]);
+    }
+
+    /// Through bypass and trial, back to active.
+    fn recover(leg: &mut Fallback) -> Instant {
+        let mut now = leg.poll_timeout().unwrap();
+        leg.handle_timeout(now);
+        for _ in 0..PROBES {
+            leg.handle_good(now);
+        }
+        now += PROBATION;
+        assert!(leg.handle_timeout(now));
+        now
+    }
+
+    #[test]
+    fn a_relapse_soon_after_recovery_doubles_the_stay_and_a_later_one_does_not() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        leg.handle_dead(start, Reason::CoreUnreachable);
+        let back = recover(&mut leg);
+        let soon = back + Duration::from_secs(60);
+        leg.handle_dead(soon, Reason::CoreUnreachable);
+        assert_eq!(leg.poll_timeout(), Some(soon + 2 * BYPASS_FIRST));
+        let late = recover(&mut leg) + FORGIVEN_AFTER;
+        leg.handle_dead(late, Reason::CoreUnreachable);
+        assert_eq!(leg.poll_timeout(), Some(late + BYPASS_FIRST));
+    }
+
+    #[test]
+    fn coded_frames_come_back_at_most_once_in_ten_seconds_whatever_goes_wrong() {
+        let start = Instant::now();
+        let mut leg = Fallback::new(start);
+        let mut comebacks = vec![start];
+        let mut coded = true;
+        for ms in (0..600_000).step_by(20) {
+            let now = at(start, ms);
+            leg.handle_timeout(now);
+            // Works on trial and fails as soon as it counts.
+            if leg.phase() == Phase::Probation {
+                leg.handle_good(now);
+            } else {
+                leg.handle_bad(now, Reason::Late);
+            }
+            if leg.may_send_coded() && !coded {
+                comebacks.push(now);
+            }
+            coded = leg.may_send_coded();
+        }
+        assert!(comebacks.len() > 3);
+        let pauses = comebacks.windows(2).map(|pair| pair[1] - pair[0]);
+        assert!(pauses.clone().all(|pause| pause >= BYPASS_FIRST));
+        assert!(
+            pauses.clone().max().unwrap() > Duration::from_secs(150),
+            "stays grow"
+        );
     }
 
     #[test]

@@ -122,4 +122,8 @@ pub trait Processor: Send {
     fn close(&mut self, stream: StreamId);
     /// Ids of models the core codes with, best first; empty when it has none.
     fn models(&self) -> Vec<u16>;
+    /// The models want an accelerator that is not there: targets are those of a processor.
+    fn no_accelerator(&self) -> bool {
+        false
+    }
 }

@@ -43,6 +43,9 @@ pub enum Bandwidth {
 /// where they are missing in the speech bands; at 20 kbps those keep what 16 kbps of wide band have.
 pub const FULL_BAND_FROM: u32 = 20_000;
 
+/// Loss that an encoder with copies prepares for; more makes each copy dearer.
+const COPIES_LOSS_PERCENT: u8 = 10;
+
 /// Settings of an encoder; sample rate, channels and application are fixed for its life.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EncoderConfig {
@@ -98,6 +101,17 @@ impl EncoderConfig {
             sample_rate: 48_000,
             bandwidth: wide.bandwidth.filter(|_| bitrate < FULL_BAND_FROM),
             ..wide
+        }
+    }
+
+    /// The same with a copy of the packet before in each packet (LBRR): wide band, because only packets of one frame carry
+    /// one for all of it.
+    pub fn with_copies(self) -> Self {
+        Self {
+            inband_fec: true,
+            expected_loss_percent: COPIES_LOSS_PERCENT,
+            bandwidth: Some(Bandwidth::Wide),
+            ..self
         }
     }
 

@@ -28,7 +28,7 @@ pub use config::{Application, Bandwidth, EncoderConfig, FULL_BAND_FROM, Signal};
 pub use decoder::Decoder;
 pub use encoder::Encoder;
 pub use error::OpusError;
-pub use packet::{MAX_PACKET_MS, packet_channels, packet_samples};
+pub use packet::{MAX_PACKET_MS, packet_channels, packet_has_fec, packet_samples};
 
 /// Bytes that hold any packet the encoder makes (RFC 6716: 1275 bytes per frame, up to six 20 ms frames).
 pub const MAX_PACKET_BYTES: usize = 6 * 1276 + 2;

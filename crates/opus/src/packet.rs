@@ -34,6 +34,25 @@ pub fn packet_samples(packet: &[u8], sample_rate: u32) -> Result<usize, OpusErro
     Ok(samples)
 }
 
+/// Whether a packet of one frame, as [`crate::Encoder`] makes up to 60 ms, carries a low-rate copy of the packet before it
+/// (LBRR flag, RFC 6716 sections 4.2.3 and 4.2.4).
+pub fn packet_has_fec(packet: &[u8]) -> bool {
+    let [toc, flags, ..] = *packet else { return false };
+    let (config, single) = (toc >> 3, toc & 3 == 0);
+    if config >= 16 || !single {
+        return false;
+    }
+    // One voice activity flag for each 20 ms of a channel, then its LBRR flag.
+    let frames = match config {
+        3 | 7 | 11 => 3,
+        2 | 6 | 10 => 2,
+        _ => 1,
+    };
+    let middle = flags >> (7 - frames) & 1 == 1;
+    let side = toc & 4 != 0 && flags >> (6 - 2 * frames.min(3)) & 1 == 1;
+    middle || side
+}
+
 /// Channels the packet was coded with, 1 or 2; `None` when it is empty.
 pub fn packet_channels(packet: &[u8]) -> Option<u8> {
     packet.first().map(|toc| 1 + ((toc >> 2) & 1))

@@ -160,6 +160,7 @@ impl AicConfig {
             opt_out: self.opt_out,
             mode: self.mode,
             target: self.target_compression_ratio(),
+            explicit_target: self.target_override,
             floor: QualityScore::new(self.min_quality_score() as f32),
             max_latency: Duration::from_millis(u64::from(self.max_latency_ms)),
             predictive: self.enable_predictive_compression,

@@ -25,7 +25,7 @@ mod rung;
 mod units;
 
 pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
-pub use decision::Decision;
+pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
 pub use event::{Event, EventKind, SessionRef};
 pub use hint::{HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
 pub use ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey};

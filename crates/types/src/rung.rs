@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use crate::units::Bitrate;
 
 /// Audio carried by one packet. Longer packets spend fewer header bytes and add delay.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PacketTime {
     /// 20 ms.
+    #[default]
     Ms20,
     /// 40 ms.
     Ms40,
@@ -101,12 +102,26 @@ impl NeuralRate {
 }
 
 /// Opus re-encoded for the wire: no RED, long packets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Lean {
-    /// Target rate of the Opus encoder.
+    /// Target rate of the Opus encoder, the redundancy included.
     pub bitrate: Bitrate,
     /// Audio per packet.
     pub packet: PacketTime,
+    /// Each packet carries a coarse copy of the one before (LBRR, RFC 6716 section 2.1.7), which every Opus decoder reads.
+    #[serde(default)]
+    pub fec: bool,
+}
+
+impl Lean {
+    /// Without redundancy.
+    pub const fn new(bitrate: Bitrate, packet: PacketTime) -> Self {
+        Self {
+            bitrate,
+            packet,
+            fec: false,
+        }
+    }
 }
 
 /// The neural speech codec.
@@ -128,6 +143,8 @@ pub enum Rung {
     Original,
     /// Opus, thinned.
     Lean(Lean),
+    /// The same at 8 to 10 kbps, for receivers whose decoder enhances it (NoLACE). The packets are plain Opus.
+    Enhanced(Lean),
     /// The neural codec; only for receivers that can decode it.
     Neural(Neural),
 }
@@ -138,7 +155,17 @@ impl Rung {
         match self {
             Self::Original => "original",
             Self::Lean(_) => "lean",
+            Self::Enhanced(_) => "enhanced",
             Self::Neural(_) => "neural",
+        }
+    }
+
+    /// Audio per packet of a coded rung.
+    pub const fn packet(self) -> Option<PacketTime> {
+        match self {
+            Self::Original => None,
+            Self::Lean(lean) | Self::Enhanced(lean) => Some(lean.packet),
+            Self::Neural(neural) => Some(neural.packet),
         }
     }
 }

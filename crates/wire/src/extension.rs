@@ -73,11 +73,12 @@ impl AicExtension {
     pub fn to_bytes(&self) -> Result<[u8; BYTES], WireError> {
         let (kind, shape, bitrate) = match self.rung {
             Rung::Original => (0, 0, 0),
-            Rung::Lean(lean) => {
+            Rung::Lean(lean) | Rung::Enhanced(lean) => {
                 let bps = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
                 in_range("lean bitrate", bps, 0, MAX_BITRATE.as_bps() as u32)?;
                 let steps = (lean.bitrate.as_bps() + BITRATE_STEP / 2) / BITRATE_STEP;
-                (1, packet_code(lean.packet), steps as u8)
+                let kind = if matches!(self.rung, Rung::Lean(_)) { 1 } else { 3 };
+                (kind, packet_code(lean.packet) | u8::from(lean.fec), steps as u8)
             }
             Rung::Neural(neural) => {
                 in_range("copies", neural.copies.into(), 0, MAX_COPIES as u32)?;
@@ -114,11 +115,19 @@ fn parse_rung(kind: u8, shape: u8, bitrate: u8) -> Result<Rung, WireError> {
     match kind {
         0 if shape != 0 || bitrate != 0 => Err(WireError::Reserved("original rung")),
         0 => Ok(Rung::Original),
-        1 if shape & 0x1f != 0 => Err(WireError::Reserved("lean rung")),
-        1 => Ok(Rung::Lean(Lean {
-            bitrate: Bitrate::bps(u64::from(bitrate) * BITRATE_STEP),
-            packet: packet()?,
-        })),
+        1 | 3 if shape & 0x1e != 0 => Err(WireError::Reserved("opus rung")),
+        1 | 3 => {
+            let lean = Lean {
+                bitrate: Bitrate::bps(u64::from(bitrate) * BITRATE_STEP),
+                packet: packet()?,
+                fec: shape & 1 == 1,
+            };
+            Ok(if kind == 1 {
+                Rung::Lean(lean)
+            } else {
+                Rung::Enhanced(lean)
+            })
+        }
         2 if bitrate != 0 => Err(WireError::Reserved("neural rung")),
         2 => {
             let copies = shape >> 2 & 7;
@@ -133,7 +142,7 @@ fn parse_rung(kind: u8, shape: u8, bitrate: u8) -> Result<Rung, WireError> {
             field: "rung",
             value: kind.into(),
             min: 0,
-            max: 2,
+            max: 3,
         }),
     }
 }

@@ -114,7 +114,11 @@ fn rung_in_use(snapshot: &TapSnapshot) -> Rung {
 fn name(rung: Rung) -> String {
     match rung {
         Rung::Original => "original".into(),
-        Rung::Lean(lean) => format!("lean-{:.0}k-{}ms", lean.bitrate.as_kbps(), lean.packet.millis()),
+        Rung::Lean(lean) | Rung::Enhanced(lean) => {
+            let fec = if lean.fec { "-fec" } else { "" };
+            let (kind, kbps, ms) = (rung.name(), lean.bitrate.as_kbps(), lean.packet.millis());
+            format!("{kind}-{kbps:.0}k-{ms}ms{fec}")
+        }
         Rung::Neural(neural) => {
             format!(
                 "neural-{}k-{}ms",

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use auralink_engine::{Calibration, Refused, Situation, choose, wire_bitrate};
 use auralink_engine::{InKind, Processor};
-use auralink_types::{Bitrate, Lean, NetworkClass, PublisherHint, QualityScore, Reason, Rung};
+use auralink_engine::{Refused, Situation, choose, stays, wire_bitrate};
+use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung};
 
 use super::TapOutput;
 use super::growth::same_family;
@@ -14,14 +14,13 @@ use super::track::{AudioTap, REVIEW, sink};
 
 /// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
 const RUNGS_MAX: usize = 4;
-/// A rung stays while a better one would be cheaper by less than this part.
-const STICKY: f64 = 0.10;
 
 impl AudioTap {
     /// Looks at every decision again and tells core and publisher what follows.
     pub(super) fn review(&mut self, now: Instant, core: &mut dyn Processor) {
         self.review_at = now + REVIEW;
         self.core_model = core.models().first().copied();
+        self.no_accelerator = core.no_accelerator();
         self.decide(now);
         self.supply(now, core);
         self.hint(now, false);
@@ -52,6 +51,9 @@ impl AudioTap {
                 source_packet: Some(source.packet),
                 stereo: source.stereo,
                 original: source.cost(asked).filter(|_| playable),
+                red: source.red && leg.caps.red,
+                no_accelerator: self.no_accelerator,
+                ..Situation::stock(leg.network.network())
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {
                 (Rung::Original, Some(Reason::OptOut))
@@ -63,25 +65,30 @@ impl AudioTap {
             };
             if rung == Rung::Original && !playable && core_model == source.model {
                 // Its receiver cannot decode what the publisher sends: plain Opus is the least it needs.
-                let (bitrate, packet) = (Bitrate::kbps(24), source.packet);
                 (rung, reason) = (
-                    Rung::Lean(Lean { bitrate, packet }),
+                    Rung::Lean(Lean::new(Bitrate::kbps(24), source.packet)),
                     Some(Reason::ReceiverNotCapable),
                 );
             }
             let held = leg.held();
-            if rung != held && still_good(held, rung, &situation, &self.calibration, self.policy.floor) {
+            if rung != held && stays(held, rung, &self.policy, &situation, &self.calibration) {
                 rung = held;
             }
             leg.reason = reason;
             if rung != leg.goal {
                 let waiting = !same_family(leg.rung, leg.goal);
-                let dearer = breached && wire_bitrate(rung) > wire_bitrate(leg.rung) && leg.may_raise(now);
+                let cost = wire_bitrate(leg.rung);
+                let up = breached && wire_bitrate(rung) > cost;
+                let room = situation.network.capacity;
+                let squeezed = cost.is_some_and(|cost| room.is_some_and(|room| cost > room));
+                let urgent = (up || squeezed) && leg.may_raise(now);
+                let cheaper = cost.is_some() && wire_bitrate(rung) < cost;
+                let due = leg.may_switch(now) && (!cheaper || leg.pace.may_cheapen(now));
                 let unheard = leg.deaf && leg.rung == Rung::Original;
                 let free = rung == Rung::Original || rung == leg.rung || waiting || unheard;
-                if free || dearer || leg.may_switch(now) {
+                if free || urgent || due {
                     leg.goal = rung;
-                    leg.urgent = dearer;
+                    leg.urgent = urgent;
                 }
             }
             leg.take_step(now, source.packet);
@@ -170,40 +177,4 @@ impl AudioTap {
                 .push_back(TapOutput::Hint(PublisherHint { track, source }));
         }
     }
-}
-
-/// Whether the rung held holds the floor and another one is hardly cheaper.
-fn still_good(
-    held: Rung,
-    better: Rung,
-    situation: &Situation,
-    calibration: &Calibration,
-    floor: QualityScore,
-) -> bool {
-    let (Some(now), Some(then)) = (wire_bitrate(held), wire_bitrate(better)) else {
-        return false;
-    };
-    let aligned = match held {
-        Rung::Original => false,
-        Rung::Lean(Lean { packet, .. }) => situation
-            .source_packet
-            .is_none_or(|source| packet.frames() % source.frames() == 0),
-        Rung::Neural(neural) => {
-            situation.neural
-                && situation
-                    .source_packet
-                    .is_none_or(|source| neural.packet.frames() % source.frames() == 0)
-        }
-    };
-    let fits = situation
-        .network
-        .capacity
-        .is_none_or(|room| now.as_bps() <= room.as_bps());
-    let calm = situation.network.class != NetworkClass::Bad;
-    aligned
-        && fits
-        && calm
-        && calibration.score(held) >= floor
-        && now.as_bps() as f64 * (1.0 - STICKY) <= then.as_bps() as f64
-        && then <= now
 }

@@ -11,10 +11,10 @@ pub(super) const GROW_PAUSE: Duration = Duration::from_millis(400);
 /// The next step from what goes out to the goal, in whole packets of the source; unless `rested`, coded packets stay as
 /// long as they are.
 pub(super) fn next_step(rung: Rung, goal: Rung, source: PacketTime, rested: bool) -> Rung {
-    let Some(longest) = packet_of(goal) else {
+    let Some(longest) = goal.packet() else {
         return goal;
     };
-    let from = packet_of(rung).unwrap_or(source);
+    let from = rung.packet().unwrap_or(source);
     let grows = rung == Rung::Original || rested;
     let fits = |packet: &PacketTime| {
         packet.frames() % source.frames() == 0 && if grows { *packet > from } else { *packet >= from }
@@ -28,20 +28,12 @@ pub(super) fn same_family(a: Rung, b: Rung) -> bool {
     std::mem::discriminant(&a) == std::mem::discriminant(&b)
 }
 
-/// Audio in a coded packet.
-pub(super) fn packet_of(rung: Rung) -> Option<PacketTime> {
-    match rung {
-        Rung::Original => None,
-        Rung::Lean(lean) => Some(lean.packet),
-        Rung::Neural(neural) => Some(neural.packet),
-    }
-}
-
 /// The rung with packets of that length.
 pub(super) fn with_packet(rung: Rung, packet: PacketTime) -> Rung {
     match rung {
         Rung::Original => rung,
         Rung::Lean(lean) => Rung::Lean(Lean { packet, ..lean }),
+        Rung::Enhanced(lean) => Rung::Enhanced(Lean { packet, ..lean }),
         Rung::Neural(neural) => Rung::Neural(Neural { packet, ..neural }),
     }
 }
@@ -53,7 +45,7 @@ mod tests {
 
     fn lean(packet: PacketTime) -> Rung {
         let bitrate = Bitrate::kbps(12);
-        Rung::Lean(Lean { bitrate, packet })
+        Rung::Lean(Lean::new(bitrate, packet))
     }
 
     #[test]

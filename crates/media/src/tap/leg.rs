@@ -4,11 +4,11 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, Phase};
+use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase};
 use auralink_quality::savings::SavingsMeter;
-use auralink_types::{PacketTime, Reason, Rung};
+use auralink_types::{Bitrate, PacketTime, Reason, Rung};
 
-use super::growth::{GROW_PAUSE, next_step, packet_of, same_family, with_packet};
+use super::growth::{GROW_PAUSE, next_step, same_family, with_packet};
 use super::original::Original;
 use super::stats::{Stats, on_wire};
 use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
@@ -25,11 +25,6 @@ const SLACK: Duration = Duration::from_millis(10);
 const STRAGGLER: Duration = Duration::from_millis(40);
 /// Longest hole that a coded packet may bridge.
 const BRIDGE_TICKS: u64 = 6 * 960;
-/// Least time before a leg under the floor may go up once more.
-const RAISE_PAUSE: Duration = Duration::from_secs(2);
-/// Least time between two changes of rung, but for those to the original and up from under the floor.
-const SWITCH_PAUSE: Duration = Duration::from_secs(10);
-
 /// Where packets and counts of a leg go.
 pub(super) struct Sink<'a> {
     pub out: &'a mut VecDeque<TapOutput>,
@@ -64,7 +59,9 @@ pub(super) struct Leg {
     /// Maps the publisher's numbers while originals go out at once.
     map: Option<SequenceMap>,
     last_out: u64,
-    last_switch: Option<Instant>,
+    pub pace: Pace,
+    /// Sequence number and bytes on the wire at the last report, and when that was.
+    reported: (u64, u64, Instant),
     /// When packets became as long as they are.
     grown_at: Option<Instant>,
 }
@@ -89,7 +86,8 @@ impl Leg {
             held: VecDeque::new(),
             map: None,
             last_out: FIRST_SEQ - 1,
-            last_switch: None,
+            pace: Pace::default(),
+            reported: (FIRST_SEQ - 1, 0, now),
             grown_at: None,
         }
     }
@@ -245,16 +243,31 @@ impl Leg {
         }
     }
 
+    /// A report of this leg's network came. `true` when it got worse.
+    pub(super) fn handle_report(&mut self, now: Instant, loss: f32, rtt: Duration, jitter: Duration) -> bool {
+        let (seq, bytes, at) = self.reported;
+        self.reported = (self.last_out, self.savings.sent_bytes, now);
+        let micros = now.saturating_duration_since(at).as_micros() as u64;
+        let sent = (self.savings.sent_bytes - bytes) * 8 * 1_000_000;
+        self.network.handle_sample(
+            now,
+            NetworkSample {
+                loss,
+                rtt,
+                jitter,
+                packets: u32::try_from(self.last_out - seq).unwrap_or(0),
+                sent: sent.checked_div(micros).map(Bitrate::bps),
+                burst: None,
+            },
+        )
+    }
+
     pub(super) fn may_switch(&self, now: Instant) -> bool {
-        self.last_switch
-            .is_none_or(|last| now.saturating_duration_since(last) >= SWITCH_PAUSE)
+        self.pace.may_switch(now)
     }
 
     pub(super) fn may_raise(&self, now: Instant) -> bool {
-        self.rung != Rung::Original
-            && self
-                .last_switch
-                .is_none_or(|last| now.saturating_duration_since(last) >= RAISE_PAUSE)
+        self.rung != Rung::Original && self.pace.may_switch_urgently(now)
     }
 
     fn fell_back(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
@@ -273,7 +286,7 @@ impl Leg {
         if to == Rung::Original {
             self.repeated_until = self.cursor;
         }
-        self.last_switch = Some(now);
+        self.pace.handle_switch(now);
     }
 
     fn tell_change(&self, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
@@ -288,13 +301,16 @@ impl Leg {
 
     /// The coder of this leg goes on with other packets.
     fn reshape(&mut self, now: Instant, to: Rung, sink: &mut Sink<'_>) {
-        let same_rate = packet_of(self.rung).is_some_and(|packet| with_packet(to, packet) == self.rung);
+        let same_rate = self
+            .rung
+            .packet()
+            .is_some_and(|packet| with_packet(to, packet) == self.rung);
         if !same_rate {
             self.tell_change(to, self.reason, sink);
-            self.last_switch = Some(now);
+            self.pace.handle_switch(now);
             self.urgent = false;
         }
-        if packet_of(to) != packet_of(self.rung) {
+        if to.packet() != self.rung.packet() {
             self.grown_at = Some(now);
         }
         self.rung = to;
@@ -406,11 +422,14 @@ impl Leg {
     /// When the oldest group must go out, up to which timestamp, and whether all its frames are there.
     fn deadline(&self, max_latency: Duration) -> Option<(Instant, u64, bool)> {
         let front = self.held.front()?;
-        let Some(packet) = packet_of(self.rung) else {
+        let Some(packet) = self.rung.packet() else {
             return Some((front.taken, u64::MAX, false));
         };
         // The coder may have gone over to longer packets already.
-        let next = packet_of(self.wanted).filter(|_| same_family(self.rung, self.wanted));
+        let next = self
+            .wanted
+            .packet()
+            .filter(|_| same_family(self.rung, self.wanted));
         let packet = next.map_or(packet, |next| packet.max(next));
         let bridged = front.at.saturating_sub(self.cursor) <= BRIDGE_TICKS;
         let start = if bridged { self.cursor } else { front.at };

@@ -90,10 +90,9 @@ impl Source {
                 packet: self.packet,
                 copies: 0,
             }),
-            InKind::Opus if !self.red && steered => Rung::Lean(Lean {
-                bitrate: self.payload_bitrate().unwrap_or_default(),
-                packet: self.packet,
-            }),
+            InKind::Opus if !self.red && steered => {
+                Rung::Lean(Lean::new(self.payload_bitrate().unwrap_or_default(), self.packet))
+            }
             InKind::Opus => Rung::Original,
         }
     }

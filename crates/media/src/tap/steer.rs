@@ -126,12 +126,13 @@ pub(super) fn wish(
     }
     // A leg that would rather have the original, or neural, is served by the dearest lean rung of the others.
     let lean = rungs.iter().filter_map(|rung| match rung {
-        Rung::Lean(lean) => Some(*lean),
+        Rung::Lean(lean) | Rung::Enhanced(lean) => Some(*lean),
         _ => None,
     });
     lean.reduce(|a, b| Lean {
         bitrate: a.bitrate.max(b.bitrate),
         packet: a.packet.min(b.packet),
+        fec: a.fec || b.fec,
     })
     .map_or(SourceCodec::Own, SourceCodec::Lean)
 }

@@ -43,6 +43,8 @@ pub struct AudioTap {
     pub(super) rungs: Vec<Rung>,
     /// Model of the core when it was last asked.
     pub(super) core_model: Option<u16>,
+    /// The core's model wants an accelerator that is not there.
+    pub(super) no_accelerator: bool,
     pub(super) source: Option<Source>,
     /// End of the audio handed to the core.
     pub(super) fed: u64,
@@ -75,6 +77,7 @@ impl AudioTap {
             stream: None,
             rungs: Vec::new(),
             core_model: None,
+            no_accelerator: false,
             source: None,
             fed: 0,
             taken: VecDeque::new(),
@@ -154,9 +157,9 @@ impl AudioTap {
 
     /// Takes a report of a subscriber's network.
     pub fn set_leg_network(&mut self, now: Instant, id: LegId, loss: f32, rtt: Duration, jitter: Duration) {
-        if let Some(leg) = self.legs.iter_mut().find(|leg| leg.id == id) {
-            leg.network
-                .handle_sample(now, NetworkSample { loss, rtt, jitter });
+        let leg = self.legs.iter_mut().find(|leg| leg.id == id);
+        if leg.is_some_and(|leg| leg.handle_report(now, loss, rtt, jitter)) {
+            self.review_at = now;
         }
     }
 
@@ -169,8 +172,15 @@ impl AudioTap {
 
     /// Takes a report of the publisher's network.
     pub fn set_uplink_network(&mut self, now: Instant, loss: f32, rtt: Duration, jitter: Duration) {
-        self.uplink
-            .handle_sample(now, NetworkSample { loss, rtt, jitter });
+        self.uplink.handle_sample(
+            now,
+            NetworkSample {
+                loss,
+                rtt,
+                jitter,
+                ..NetworkSample::default()
+            },
+        );
     }
 
     /// Takes a packet of the publisher.

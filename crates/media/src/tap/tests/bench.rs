@@ -32,6 +32,7 @@ pub struct FakeCore {
     pub dead: bool,
     pub full: bool,
     pub stuck: bool,
+    pub no_accelerator: bool,
     made: u64,
 }
 
@@ -49,15 +50,20 @@ impl FakeCore {
             dead: false,
             full: false,
             stuck: false,
+            no_accelerator: false,
             made: 0,
         }
     }
 
     pub fn kill(&mut self) {
         self.dead = true;
+        self.fail(Reason::CoreUnreachable);
+    }
+
+    /// Every stream fails.
+    pub fn fail(&mut self, reason: Reason) {
         self.ready.clear();
         for (stream, _) in self.streams.drain() {
-            let reason = Reason::CoreUnreachable;
             self.ready
                 .push_back((self.now, Outcome::Failed { stream, reason }));
         }
@@ -65,11 +71,7 @@ impl FakeCore {
 }
 
 fn frames(rung: Rung) -> u64 {
-    match rung {
-        Rung::Original => 1,
-        Rung::Lean(lean) => lean.packet.frames() as u64,
-        Rung::Neural(neural) => neural.packet.frames() as u64,
-    }
+    rung.packet().map_or(1, |packet| packet.frames() as u64)
 }
 
 impl Processor for FakeCore {
@@ -165,6 +167,10 @@ impl Processor for FakeCore {
 
     fn models(&self) -> Vec<u16> {
         vec![MODEL]
+    }
+
+    fn no_accelerator(&self) -> bool {
+        self.no_accelerator
     }
 }
 

@@ -1,4 +1,5 @@
 mod bench;
 mod faults;
 mod input;
+mod reasons;
 mod rungs;
