@@ -5,6 +5,7 @@
 //! ./x demo --seconds 20 --json demo.json
 //! ./x bench forward --json forward.json
 //! ./x bench expected --write
+//! ./x bench network --profile wifi --json network.json
 //! ```
 #![forbid(unsafe_code)]
 
@@ -16,6 +17,7 @@ mod expected;
 mod forward;
 mod gaps;
 mod grpc;
+mod network;
 mod outcome;
 mod plan;
 mod plot;
@@ -56,6 +58,10 @@ enum Which {
     Store(store::StoreOptions),
     /// What one CPU core of AI core serves over gRPC, and what gRPC adds.
     Grpc(grpc::GrpcOptions),
+    /// What AIC does on each kind of network: real speech, codecs, tap and receiver over a simulated path, beside a
+    /// rung that never moves and beside no AIC. Ends with 0 only if fewer than 1 % of frames fell back on clean, wifi
+    /// and 4g.
+    Network(network::NetworkOptions),
 }
 
 #[tokio::main]
@@ -66,6 +72,7 @@ async fn main() -> ExitCode {
         Which::Expected(options) => expected::run(options).await,
         Which::Store(options) => store::run(options).await,
         Which::Grpc(options) => grpc::run(options).await,
+        Which::Network(options) => network::run(options).await,
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

@@ -142,7 +142,8 @@ fn levelled(mut pcm: Vec<f32>) -> Vec<f32> {
     pcm
 }
 
-fn write(path: &Path, pcm: impl Iterator<Item = f32>) -> Result<()> {
+/// Writes 48 kHz mono.
+pub fn write(path: &Path, pcm: impl Iterator<Item = f32>) -> Result<()> {
     let spec = hound::WavSpec {
         channels: 1,
         sample_rate: SAMPLE_RATE,

@@ -175,10 +175,11 @@ impl Transit {
         (wall - media) * 1000.0
     }
 
-    /// A packet of new audio arrived.
-    pub(crate) fn arrived(&mut self, now: Instant, at: u64, len: u32) {
+    /// A packet of new audio arrived, with copies that reach back so far before it: whoever sends them expects losses,
+    /// and a copy is of use only if what it repeats is not due before it comes.
+    pub(crate) fn arrived(&mut self, now: Instant, at: u64, len: u32, reach: u32) {
         let end = self.of(now, at + u64::from(len));
-        let ms = f64::from(len) / 48.0;
+        let ms = f64::from(len + reach) / 48.0;
         if self.arrivals.back().is_some_and(|(_, _, last)| ms > *last) {
             self.grew = Some(now);
         } else if self
@@ -270,7 +271,7 @@ mod tests {
         let start = Instant::now();
         let mut transit = Transit::new(Duration::ZERO);
         for n in 0..50u64 {
-            transit.arrived(start + Duration::from_millis(20 * n + 20), 960 * n, 960);
+            transit.arrived(start + Duration::from_millis(20 * n + 20), 960 * n, 960, 0);
         }
         let steady = transit.target().unwrap();
         assert!(
@@ -280,7 +281,7 @@ mod tests {
         let (mut at, mut ms) = (960 * 50, 1000);
         for _ in 0..10 {
             ms += 120;
-            transit.arrived(start + Duration::from_millis(ms), at, 5_760);
+            transit.arrived(start + Duration::from_millis(ms), at, 5_760, 0);
             at += 5_760;
         }
         let long = transit.target().unwrap();

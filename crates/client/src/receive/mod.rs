@@ -148,7 +148,10 @@ impl Receiver {
             }
         };
         self.stats.neural_packets += u64::from(packet.kind == Kind::Neural);
-        self.transit.arrived(now, at, packet.len);
+        // RED of stock clients is always there and reaches back 20 ms, which the least delay covers.
+        let copies = packet.units.iter().filter(|unit| unit.copy && !packet.red);
+        let reach = copies.map(|unit| at.saturating_sub(unit.at)).max().unwrap_or(0) as u32;
+        self.transit.arrived(now, at, packet.len, reach);
         let shape = Shape {
             kind: packet.kind,
             packet_ms: packet.len / 48,
