@@ -18,6 +18,8 @@ const REFERENCE: [(f64, f64); 5] = [
     (1280.0 * 720.0, 1_700e3),
     (1920.0 * 1080.0, 5_000e3),
 ];
+/// Packets of a report that counts whole: a minute of 20 ms.
+const WHOLE: u32 = 3_000;
 /// Frame rate that the reference is for.
 const REFERENCE_RATE: f64 = 30.0;
 /// Frame rate on a path too narrow for the picture.
@@ -74,6 +76,9 @@ pub(crate) fn audio(
             loss: report.loss,
             rtt: report.rtt,
             jitter: report.jitter,
+            // The caller's one report is all there is: it counts whole.
+            packets: WHOLE,
+            ..NetworkSample::default()
         };
         analyzer.handle_sample(now, sample);
         analyzer.set_capacity(report.capacity);
@@ -84,6 +89,7 @@ pub(crate) fn audio(
         source_packet: Some(source.packet),
         stereo: source.stereo,
         original: source.wire,
+        ..Situation::stock(analyzer.network())
     };
     let choice = choose(policy, &situation, &Calibration::default());
     let reference = source.wire.unwrap_or_else(|| Preset::STOCK.wire_bitrate());

@@ -47,6 +47,7 @@ impl Governor {
                 rung: Rung::Original,
                 reason: None,
                 expected: QualityScore::FULL,
+                heard: QualityScore::FULL,
             },
             review_at: now,
             switched_at: None,
@@ -84,6 +85,7 @@ impl Governor {
                 rung: Rung::Original,
                 reason: self.fallback.reason().or(Some(Reason::Probation)),
                 expected: QualityScore::FULL,
+                heard: QualityScore::FULL,
             }
         }
     }
@@ -114,6 +116,7 @@ impl Governor {
             loss: report.loss,
             rtt: report.rtt,
             jitter: report.jitter,
+            ..NetworkSample::default()
         };
         self.network.handle_sample(now, sample);
         if report.capacity.is_some() {
@@ -177,6 +180,7 @@ impl Governor {
             source_packet: self.packet,
             stereo: self.stereo,
             original: self.original,
+            ..Situation::stock(self.network.network())
         };
         let next = choose(&self.policy, &situation, &self.calibration);
         let coded = |choice: &Choice| choice.rung != Rung::Original;

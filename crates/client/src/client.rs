@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_types::{MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
+use auralink_types::{DECODER_ATTRIBUTE, DECODER_NOLACE, MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
 use serde::Serialize;
 use tokio::sync::{broadcast, mpsc, oneshot};
 
@@ -89,6 +89,8 @@ impl ClientOptions {
         };
         self.attributes
             .insert(MODELS_ATTRIBUTE.to_owned(), format!("{:04x}", model.id()));
+        self.attributes
+            .insert(DECODER_ATTRIBUTE.to_owned(), DECODER_NOLACE.to_owned());
         self.model = Some(model);
         Ok(())
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use auralink_types::{MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, TrackId, UserKey};
+use auralink_types::{
+    DECODER_ATTRIBUTE, DECODER_NOLACE, MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, TrackId, UserKey,
+};
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 use str0m::media::Mid;
@@ -191,6 +193,13 @@ impl Participant {
         list.split(',')
             .filter_map(|id| u16::from_str_radix(id.trim(), 16).ok())
             .collect()
+    }
+
+    /// Whether his Opus decoder enhances what it decodes.
+    pub fn enhances(&self) -> bool {
+        self.attributes
+            .get(DECODER_ATTRIBUTE)
+            .is_some_and(|decoder| decoder == DECODER_NOLACE)
     }
 
     /// The published track that arrives on a line.

@@ -13,6 +13,12 @@ pub const HINT_TOPIC: &str = "aic.hint";
 /// four hex digits, separated by commas. Without it the participant is a stock client.
 pub const MODELS_ATTRIBUTE: &str = "aic.models";
 
+/// Participant attribute of a client whose Opus decoder enhances what it decodes; its value is [`DECODER_NOLACE`].
+pub const DECODER_ATTRIBUTE: &str = "aic.decoder";
+
+/// Value of [`DECODER_ATTRIBUTE`]: libopus with NoLACE (decoder complexity 7 and up).
+pub const DECODER_NOLACE: &str = "nolace";
+
 /// What the sender should put into its packets from now on.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "codec", rename_all = "lowercase")]

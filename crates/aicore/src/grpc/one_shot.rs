@@ -181,6 +181,7 @@ fn with_packet(rung: Rung, packet: PacketTime) -> Rung {
     match rung {
         Rung::Original => Rung::Original,
         Rung::Lean(lean) => Rung::Lean(Lean { packet, ..lean }),
+        Rung::Enhanced(lean) => Rung::Enhanced(Lean { packet, ..lean }),
         // There are no earlier frames to copy.
         Rung::Neural(neural) => Rung::Neural(Neural {
             packet,

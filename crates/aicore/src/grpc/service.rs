@@ -189,6 +189,7 @@ impl AicCompression for Service {
                 loss: report.loss,
                 rtt: report.rtt,
                 jitter: report.jitter,
+                ..NetworkSample::default()
             };
             // Reports further apart than clocks reach are as good as fresh.
             analyzer.handle_sample(base.checked_add(since).unwrap_or(base), sample);

@@ -21,10 +21,12 @@ pub const PATIENCE: Duration = Duration::from_secs(30);
 pub const LEAN: Rung = Rung::Lean(Lean {
     bitrate: Bitrate::kbps(16),
     packet: PacketTime::Ms20,
+    fec: false,
 });
 pub const LEAN_60: Rung = Rung::Lean(Lean {
     bitrate: Bitrate::kbps(12),
     packet: PacketTime::Ms60,
+    fec: false,
 });
 pub const NEURAL: Rung = Rung::Neural(Neural {
     rate: NeuralRate::Kbps6,

@@ -273,6 +273,7 @@ impl Core {
                     *leg,
                     LegCaps {
                         models: subscriber.models(),
+                        enhances: subscriber.enhances(),
                         red,
                         opted_out,
                     },

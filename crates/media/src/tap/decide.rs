@@ -53,6 +53,7 @@ impl AudioTap {
                 original: source.cost(asked).filter(|_| playable),
                 red: source.red && leg.caps.red,
                 no_accelerator: self.no_accelerator,
+                enhanced: leg.caps.enhances,
                 ..Situation::stock(leg.network.network())
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {

@@ -58,6 +58,8 @@ pub struct LegId(pub u64);
 pub struct LegCaps {
     /// Models it decodes; empty for a stock client.
     pub models: Vec<u16>,
+    /// Its Opus decoder enhances what it decodes (NoLACE).
+    pub enhances: bool,
     /// RED was negotiated with it.
     pub red: bool,
     /// Its user vetoed AIC: the sender's packets as they are.

@@ -14,10 +14,8 @@ impl From<Rung> for v1::Rung {
     fn from(rung: Rung) -> Self {
         let kind = match rung {
             Rung::Original => Kind::Original(v1::OriginalRung {}),
-            Rung::Lean(lean) => Kind::Lean(v1::LeanRung {
-                bitrate_bps: u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX),
-                packet_ms: lean.packet.millis(),
-            }),
+            Rung::Lean(lean) => Kind::Lean(lean.into()),
+            Rung::Enhanced(lean) => Kind::Enhanced(lean.into()),
             Rung::Neural(neural) => Kind::Neural(v1::NeuralRung {
                 levels: neural.rate.levels() as u32,
                 packet_ms: neural.packet.millis(),
@@ -28,23 +26,37 @@ impl From<Rung> for v1::Rung {
     }
 }
 
+impl From<Lean> for v1::LeanRung {
+    fn from(lean: Lean) -> Self {
+        Self {
+            bitrate_bps: u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX),
+            packet_ms: lean.packet.millis(),
+            fec: lean.fec,
+        }
+    }
+}
+
+fn opus(lean: v1::LeanRung) -> Result<Lean, FieldError> {
+    if !LEAN_BPS.contains(&lean.bitrate_bps) {
+        let (low, high) = (LEAN_BPS.start(), LEAN_BPS.end());
+        let problem = format!("must be {low} to {high}, got {}", lean.bitrate_bps);
+        return Err(FieldError::new("bitrate_bps", problem));
+    }
+    Ok(Lean {
+        bitrate: Bitrate::bps(lean.bitrate_bps.into()),
+        packet: packet(lean.packet_ms)?,
+        fec: lean.fec,
+    })
+}
+
 impl TryFrom<v1::Rung> for Rung {
     type Error = FieldError;
 
     fn try_from(rung: v1::Rung) -> Result<Self, FieldError> {
         Ok(match needed(rung.rung, "rung")? {
             Kind::Original(_) => Self::Original,
-            Kind::Lean(lean) => {
-                if !LEAN_BPS.contains(&lean.bitrate_bps) {
-                    let (low, high) = (LEAN_BPS.start(), LEAN_BPS.end());
-                    let problem = format!("must be {low} to {high}, got {}", lean.bitrate_bps);
-                    return Err(FieldError::new("lean.bitrate_bps", problem));
-                }
-                Self::Lean(Lean {
-                    bitrate: Bitrate::bps(lean.bitrate_bps.into()),
-                    packet: packet(lean.packet_ms).map_err(|error| within("lean", error))?,
-                })
-            }
+            Kind::Lean(lean) => Self::Lean(opus(lean).map_err(|error| within("lean", error))?),
+            Kind::Enhanced(lean) => Self::Enhanced(opus(lean).map_err(|error| within("enhanced", error))?),
             Kind::Neural(neural) => {
                 let rate = NeuralRate::from_levels(neural.levels as usize).ok_or_else(|| {
                     let problem = format!("must be 3, 6, 12 or 18, got {}", neural.levels);
@@ -93,8 +105,16 @@ mod tests {
                 assert_eq!(Rung::try_from(v1::Rung::from(rung)), Ok(rung));
             }
             let bitrate = Bitrate::kbps(12);
-            let rung = Rung::Lean(Lean { bitrate, packet });
-            assert_eq!(Rung::try_from(v1::Rung::from(rung)), Ok(rung));
+            for fec in [false, true] {
+                let lean = Lean {
+                    bitrate,
+                    packet,
+                    fec,
+                };
+                for rung in [Rung::Lean(lean), Rung::Enhanced(lean)] {
+                    assert_eq!(Rung::try_from(v1::Rung::from(rung)), Ok(rung));
+                }
+            }
         }
         assert_eq!(Rung::try_from(v1::Rung::from(Rung::Original)), Ok(Rung::Original));
     }
@@ -106,6 +126,7 @@ mod tests {
             Some(Kind::Lean(v1::LeanRung {
                 bitrate_bps,
                 packet_ms,
+                fec: false,
             }))
         };
         let neural = |levels, packet_ms, copies| {

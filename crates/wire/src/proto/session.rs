@@ -284,6 +284,7 @@ mod tests {
             rung: Some(v1::rung::Rung::Lean(v1::LeanRung {
                 bitrate_bps,
                 packet_ms: 20,
+                fec: false,
             })),
         }
     }

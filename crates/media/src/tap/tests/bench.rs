@@ -381,6 +381,7 @@ pub fn stock_caps() -> LegCaps {
 pub fn aic_caps() -> LegCaps {
     LegCaps {
         models: vec![MODEL],
+        enhances: false,
         red: true,
         opted_out: false,
     }
