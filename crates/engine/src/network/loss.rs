@@ -32,23 +32,12 @@ struct Report {
 }
 
 /// Loss of one path.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct LossPattern {
     recent: Option<f32>,
     reports: VecDeque<Report>,
     last: Option<Instant>,
     told: Option<f32>,
-}
-
-impl Default for LossPattern {
-    fn default() -> Self {
-        Self {
-            recent: None,
-            reports: VecDeque::new(),
-            last: None,
-            told: None,
-        }
-    }
 }
 
 impl LossPattern {
