@@ -241,7 +241,7 @@ fn a_lost_packet_without_red_is_one_gap_of_its_length() {
 }
 
 #[test]
-fn opus_redundancy_fills_every_single_loss() {
+fn opus_redundancy_fills_single_losses_of_speech() {
     let lost = |index| index > 60 && index % 5 == 3;
     let wish = SourceCodec::Lean(Lean {
         bitrate: Bitrate::kbps(24),
@@ -249,13 +249,25 @@ fn opus_redundancy_fills_every_single_loss() {
         fec: true,
     });
     let mut call = Call::new(true, losing(lost));
+    // Only what sounds like speech is copied.
+    call.publisher = Publisher::new(AudioSource::synthetic(), OwnSettings::default(), None, 0);
+    call.publisher.negotiated(&LineTerms {
+        opus: Some(111),
+        receives: true,
+        ..LineTerms::default()
+    });
     call.publisher.hint(wish);
+    call.publisher.begin(call.start);
     call.run(10_000);
     let stats = call.stats();
     assert!(stats.packets_lost > 15, "{stats:?}");
-    assert_eq!(stats.gap_count, 0, "{:?}", stats.gaps);
-    assert_eq!(stats.recovered, stats.packets_lost);
-    assert!(call.quietest() > 0.3, "{}", call.quietest());
+    assert!(
+        stats.recovered as f64 > 0.7 * stats.packets_lost as f64,
+        "{} of {}: {:?}",
+        stats.recovered,
+        stats.packets_lost,
+        stats.gaps
+    );
 }
 
 #[test]

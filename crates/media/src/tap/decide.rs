@@ -71,6 +71,9 @@ impl AudioTap {
                     Some(Reason::ReceiverNotCapable),
                 );
             }
+            if !playable && rung != Rung::Original {
+                reason = reason.or(Some(Reason::ReceiverNotCapable));
+            }
             let held = leg.held();
             if rung != held && stays(held, rung, &self.policy, &situation, &self.calibration) {
                 rung = held;

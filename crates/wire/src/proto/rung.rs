@@ -106,11 +106,7 @@ mod tests {
             }
             let bitrate = Bitrate::kbps(12);
             for fec in [false, true] {
-                let lean = Lean {
-                    bitrate,
-                    packet,
-                    fec,
-                };
+                let lean = Lean { bitrate, packet, fec };
                 for rung in [Rung::Lean(lean), Rung::Enhanced(lean)] {
                     assert_eq!(Rung::try_from(v1::Rung::from(rung)), Ok(rung));
                 }
