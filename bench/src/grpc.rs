@@ -53,6 +53,7 @@ impl Target {
             Self::Lean => Rung::Lean(Lean {
                 bitrate: Bitrate::kbps(16),
                 packet,
+                fec: false,
             }),
             Self::Neural => Rung::Neural(Neural {
                 rate: NeuralRate::Kbps6,
