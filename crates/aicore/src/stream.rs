@@ -54,7 +54,7 @@ pub(crate) struct Sound {
 
 enum Sink {
     Coders(Vec<Output>),
-    Pcm(PcmOut),
+    Pcm(Box<PcmOut>),
 }
 
 pub(crate) struct Stream {
@@ -68,7 +68,7 @@ impl Stream {
         let input = Input::new(model.as_ref()).map_err(|_| Reason::ModelFailure)?;
         let sink = match work {
             Work::Code(_) => Sink::Coders(Vec::new()),
-            Work::Decode(output) => Sink::Pcm(PcmOut::new(*output)?),
+            Work::Decode(output) => Sink::Pcm(Box::new(PcmOut::new(*output)?)),
         };
         let mut stream = Self { input, sink, model };
         if let Work::Code(rungs) = work {

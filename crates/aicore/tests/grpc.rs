@@ -327,7 +327,7 @@ async fn a_governed_session_obeys_its_configuration_from_the_next_frame_on() {
     let mut session = Session::open(&mut bench.client, "mic", governed(adaptive.clone()))
         .await
         .unwrap();
-    let decision = session.opened.decision.clone().unwrap();
+    let decision = session.opened.decision.unwrap();
     let first = Rung::try_from(decision.rung.unwrap()).unwrap();
     assert!(matches!(first, Rung::Lean(_)));
     let frames = opus(40);

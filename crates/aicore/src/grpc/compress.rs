@@ -331,14 +331,14 @@ pub(super) fn shape(audio: &AudioFrame) -> (Option<PacketTime>, bool) {
         AudioCoding::Pcm(format) => {
             let ms = audio.payload.len() / format.bytes_per_ms().max(1);
             (
-                PacketTime::from_frames(ms / 20).filter(|_| ms % 20 == 0),
+                PacketTime::from_frames(ms / 20).filter(|_| ms.is_multiple_of(20)),
                 format.channels == 2,
             )
         }
         AudioCoding::Opus => (
             auralink_opus::packet_samples(&audio.payload, OPUS_CLOCK)
                 .ok()
-                .filter(|ticks| ticks % FRAME_TICKS == 0)
+                .filter(|ticks| ticks.is_multiple_of(FRAME_TICKS))
                 .and_then(|ticks| PacketTime::from_frames(ticks / FRAME_TICKS)),
             auralink_opus::packet_channels(&audio.payload) == Some(2),
         ),

@@ -210,7 +210,7 @@ fn pcm(sample: PcmSample, frame: &v1::MediaFrame) -> Result<AudioCoding, FieldEr
     sized(&frame.payload, PCM_MAX)?;
     let step = format.bytes_per_ms() * PCM_STEP_MS;
     let longest = format.bytes_per_ms() * PCM_LONGEST_MS;
-    if frame.payload.len() % step != 0 || frame.payload.len() > longest {
+    if !frame.payload.len().is_multiple_of(step) || frame.payload.len() > longest {
         let problem = format!(
             "must hold {PCM_STEP_MS} to {PCM_LONGEST_MS} ms in steps of {PCM_STEP_MS} ms ({step} bytes), got {} bytes",
             frame.payload.len()
