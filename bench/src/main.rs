@@ -5,6 +5,7 @@
 //! ./x demo --seconds 20 --json demo.json
 //! ./x bench forward --json forward.json
 //! ./x bench expected --write
+//! ./x bench store --rows 10000000 --database postgres
 //! ./x bench network --profile wifi --json network.json
 //! ```
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@
 mod access;
 mod call;
 mod core_process;
+mod cpu;
 mod demo;
 mod expected;
 mod forward;

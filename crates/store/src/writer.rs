@@ -17,7 +17,7 @@ use crate::store::Store;
 pub const QUEUE_MAX: usize = 16_384;
 
 /// Most rows in one transaction: enough that what a transaction costs is shared by many, few enough for a statement.
-pub const BATCH_MAX: usize = 2000;
+pub const BATCH_MAX: usize = 4000;
 
 /// Longest time for one batch: a database that neither answers nor closes the connection counts as away.
 const WRITE_TIMEOUT: Duration = Duration::from_secs(10);

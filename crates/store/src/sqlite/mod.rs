@@ -18,6 +18,12 @@ const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 /// Readers at a time on a file; SQLite has one writer whatever we do.
 const READERS: u32 = 4;
 
+/// The writer's page cache, in KiB as SQLite has it: the upper levels of all indexes, so that a row costs no reads.
+const WRITER_CACHE: &str = "-65536";
+
+/// Pages in the log before it is written back: about 16 MB, a second of the fastest writing.
+const CHECKPOINT_PAGES: &str = "4000";
+
 #[derive(Clone, Debug)]
 pub(crate) struct SqlitePools {
     pub(crate) read: SqlitePool,
@@ -48,7 +54,11 @@ impl SqlitePools {
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Normal);
             // The writer comes first: it creates the file and switches it to WAL.
-            let write = single.connect_with(options.clone()).await?;
+            let writer = options
+                .clone()
+                .pragma("cache_size", WRITER_CACHE)
+                .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
+            let write = single.connect_with(writer).await?;
             let readers = SqlitePoolOptions::new()
                 .max_connections(READERS)
                 .acquire_timeout(BUSY_TIMEOUT);

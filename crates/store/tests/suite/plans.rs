@@ -121,7 +121,7 @@ async fn every_answer_finds_its_rows_by_an_index() {
     for scope in [&ada, &boss] {
         let plan = planned
             .plan("aic_metrics", async {
-                drop(scope.metrics(&page(Some("c106"))).await.unwrap())
+                scope.metrics(&page(Some("c106"))).await.unwrap();
             })
             .await;
         uses(&plan, &["call_id_ts_us_idx"]);
@@ -129,13 +129,13 @@ async fn every_answer_finds_its_rows_by_an_index() {
     // A page of a user's or a tenant's newest rows is read from the index in order, not sorted.
     let plan = planned
         .plan("aic_metrics", async {
-            drop(ada.metrics(&page(None)).await.unwrap())
+            ada.metrics(&page(None)).await.unwrap();
         })
         .await;
     uses(&plan, &["user_id_ts_us_idx"]);
     let plan = planned
         .plan("aic_metrics", async {
-            drop(boss.metrics(&page(None)).await.unwrap())
+            boss.metrics(&page(None)).await.unwrap();
         })
         .await;
     uses(&plan, &["tenant_id_ts_us_idx"]);
@@ -145,7 +145,9 @@ async fn every_answer_finds_its_rows_by_an_index() {
         to: at(3 * 86_400),
     };
     for scope in [&ada, &boss] {
-        let ask = async { drop(scope.performance_summary(&days).await.unwrap()) };
+        let ask = async {
+            scope.performance_summary(&days).await.unwrap();
+        };
         let plan = planned.plan("aic_performance_daily", ask).await;
         uses(
             &plan,
@@ -155,7 +157,7 @@ async fn every_answer_finds_its_rows_by_an_index() {
     }
     let plan = planned
         .plan("fallback_reason", async {
-            drop(boss.fallbacks_by_reason(&days).await.unwrap())
+            boss.fallbacks_by_reason(&days).await.unwrap();
         })
         .await;
     uses(&plan, &["tenant_id_ts_us_idx"]);
@@ -166,13 +168,13 @@ async fn every_answer_finds_its_rows_by_an_index() {
     };
     let plan = planned
         .plan("aic_sessions", async {
-            drop(boss.sessions(&query).await.unwrap())
+            boss.sessions(&query).await.unwrap();
         })
         .await;
     uses(&plan, &["aic_sessions_by_time"]);
     let plan = planned
         .plan("aic_sessions", async {
-            drop(ada.sessions(&query).await.unwrap())
+            ada.sessions(&query).await.unwrap();
         })
         .await;
     uses(&plan, &["aic_sessions_by_user"]);
@@ -181,19 +183,19 @@ async fn every_answer_finds_its_rows_by_an_index() {
         ..AlertQuery::default()
     };
     let plan = planned
-        .plan("aic_alerts", async { drop(boss.alerts(&query).await.unwrap()) })
+        .plan("aic_alerts", async {
+            boss.alerts(&query).await.unwrap();
+        })
         .await;
     uses(&plan, &["aic_alerts_by_time"]);
 
     // The last minutes of all tenants: the block range index, or partitions so small that reading one is as good.
     let ask = async {
-        drop(
-            planned
-                .store
-                .tenant_health(Timestamp::from_micros(at(4 * 86_400).as_micros()))
-                .await
-                .unwrap(),
-        )
+        planned
+            .store
+            .tenant_health(Timestamp::from_micros(at(4 * 86_400).as_micros()))
+            .await
+            .unwrap();
     };
     let plan = planned.plan("latency_p99_ms", ask).await;
     assert!(
