@@ -1,11 +1,12 @@
 //! The book of policies: written after a configuration was committed, read by every tick of the media path.
 
 use std::collections::HashMap;
-use std::sync::Arc;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
-use auralink_types::{AicConfig, Policy, UserKey};
+use auralink_types::{AicConfig, CallId, Policy, TenantId, UserKey};
+
+use crate::experiment::{Experiment, Unit};
 
 /// Users with a policy of their own at most. Beyond it a new user is refused, never an old one forgotten: a
 /// forgotten opt-out would be a broken promise.
@@ -21,6 +22,19 @@ struct Page {
     version: u64,
     /// Sharing the policies keeps a copy of the map cheap.
     policies: HashMap<UserKey, Arc<Policy>>,
+    /// Running ones, oldest first; where two change the same thing the later has the last word.
+    experiments: HashMap<TenantId, Arc<[Experiment]>>,
+}
+
+impl Page {
+    /// A copy to change; what it shares keeps it cheap.
+    fn next(&self) -> Self {
+        Self {
+            version: self.version + 1,
+            policies: self.policies.clone(),
+            experiments: self.experiments.clone(),
+        }
+    }
 }
 
 /// Policies by user, one coherent snapshot at a time.
@@ -43,16 +57,9 @@ impl PolicyBook {
 
     /// Sets several at once: readers see all of them or none.
     pub fn set_all(&self, policies: impl IntoIterator<Item = (UserKey, Policy)>) -> Result<(), BookFull> {
-        // A writer that panicked left the page whole, because it is swapped last.
-        let _turn = self
-            .writer
-            .lock()
-            .unwrap_or_else(std::sync::PoisonError::into_inner);
+        let _turn = self.turn();
         let old = self.page.load();
-        let mut next = Page {
-            version: old.version + 1,
-            policies: old.policies.clone(),
-        };
+        let mut next = old.next();
         for (user, policy) in policies {
             next.policies.insert(user, Arc::new(policy));
         }
@@ -63,12 +70,69 @@ impl PolicyBook {
         Ok(())
     }
 
-    /// The user's policy; the default, AIC off, when he has none.
-    pub fn get(&self, user: &UserKey) -> Policy {
-        match self.page.load().policies.get(user) {
-            Some(policy) => (**policy).clone(),
-            None => AicConfig::default().policy(),
+    /// Forgets a user: he has the default policy again.
+    pub fn remove(&self, user: &UserKey) {
+        let _turn = self.turn();
+        let mut next = self.page.load().next();
+        next.policies.remove(user);
+        self.page.store(Arc::new(next));
+    }
+
+    /// Replaces a tenant's running experiments, whose arms then change what [`Self::get`] answers.
+    pub fn set_experiments(&self, tenant: &TenantId, running: Vec<Experiment>) {
+        let _turn = self.turn();
+        let mut next = self.page.load().next();
+        if running.is_empty() {
+            next.experiments.remove(tenant);
+        } else {
+            next.experiments.insert(tenant.clone(), running.into());
         }
+        self.page.store(Arc::new(next));
+    }
+
+    /// A tenant's running experiments.
+    pub fn experiments(&self, tenant: &TenantId) -> Arc<[Experiment]> {
+        let page = self.page.load();
+        page.experiments
+            .get(tenant)
+            .map_or_else(|| Arc::from([]), Arc::clone)
+    }
+
+    /// The user's policy, with his arms of experiments that assign by user; the default, AIC off, when he has none.
+    pub fn get(&self, user: &UserKey) -> Policy {
+        self.policy(user, None)
+    }
+
+    /// The user's policy in a call, with the arms of all experiments.
+    pub fn get_in(&self, user: &UserKey, call: &CallId) -> Policy {
+        self.policy(user, Some(call))
+    }
+
+    fn policy(&self, user: &UserKey, call: Option<&CallId>) -> Policy {
+        let page = self.page.load();
+        let Some(base) = page.policies.get(user) else {
+            return AicConfig::default().policy();
+        };
+        let mut policy = (**base).clone();
+        for experiment in page
+            .experiments
+            .get(&user.tenant)
+            .into_iter()
+            .flat_map(|running| running.iter())
+        {
+            let unit = match (experiment.unit(), call) {
+                (Unit::User, _) => user.user.as_str(),
+                (Unit::Call, Some(call)) => call.as_str(),
+                (Unit::Call, None) => continue,
+            };
+            policy = experiment.policy(&policy, experiment.assign(unit));
+        }
+        policy
+    }
+
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        // A writer that panicked left the page whole, because it is swapped last.
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Rises with every change.
@@ -79,7 +143,10 @@ impl PolicyBook {
 
 #[cfg(test)]
 mod tests {
+    use auralink_types::ConfigChange;
+
     use super::*;
+    use crate::experiment::Arm;
 
     #[test]
     fn an_unknown_user_has_aic_off_and_a_change_is_seen_with_its_version() {
@@ -97,5 +164,67 @@ mod tests {
             !book.get(&UserKey::new("other", "ada")).active,
             "another tenant's ada is somebody else"
         );
+    }
+    #[test]
+    fn a_running_experiment_changes_the_policy_of_those_with_aic_on_until_it_ends() {
+        let book = PolicyBook::new();
+        let on = ConfigChange {
+            enabled: Some(true),
+            ..ConfigChange::default()
+        };
+        let config = AicConfig::default().apply(&on).unwrap();
+        let users: Vec<_> = (0..40)
+            .map(|n| UserKey::new("one", format!("user-{n}")))
+            .collect();
+        book.set_all(users.iter().map(|user| (user.clone(), config.policy())))
+            .unwrap();
+        let off = ConfigChange {
+            enabled: Some(false),
+            ..ConfigChange::default()
+        };
+        let arm = |name: &str, change| Arm {
+            name: name.into(),
+            weight: 1,
+            control: name == "control",
+            change,
+        };
+        let by = |id: &str, unit| {
+            let arms = vec![
+                arm("control", off.clone()),
+                arm("treated", ConfigChange::default()),
+            ];
+            Experiment::new(id, "one", unit, arms).unwrap()
+        };
+        let before = book.version();
+        book.set_experiments(&"one".into(), vec![by("e", Unit::User)]);
+        assert!(
+            book.version() > before,
+            "media looks at the book only when its version rises"
+        );
+        let treated = users.iter().filter(|user| book.get(user).active).count();
+        assert!((8..32).contains(&treated), "{treated}");
+        assert!(users.iter().all(|user| book.get(user).observed));
+        assert!(!book.get(&UserKey::new("one", "without")).observed);
+
+        book.set_experiments(&"one".into(), vec![by("e", Unit::Call)]);
+        assert!(users.iter().all(|user| book.get(user).active), "no call, no arm");
+        let arms = |call: &str| {
+            let call = CallId::from(call);
+            users
+                .iter()
+                .filter(|user| book.get_in(user, &call).active)
+                .count()
+        };
+        let calls: Vec<_> = (0..20).map(|n| arms(&format!("RM_{n}"))).collect();
+        assert!(
+            calls.iter().all(|count| *count == 0 || *count == users.len()),
+            "{calls:?}"
+        );
+        assert!(calls.contains(&0) && calls.contains(&users.len()));
+
+        book.set_experiments(&"one".into(), Vec::new());
+        assert!(users.iter().all(|user| book.get(user) == config.policy()));
+        book.remove(&users[0]);
+        assert!(!book.get(&users[0]).active);
     }
 }

@@ -35,18 +35,26 @@ impl FieldError {
 /// target and floor to that mode's preset.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct ConfigChange {
     /// Opt in.
     pub enabled: Option<bool>,
     /// Preset.
     pub mode: Option<Mode>,
     /// Share of the reference bandwidth to save, 0 to 1.
+    #[cfg_attr(feature = "schema", schema(minimum = 0, maximum = 1))]
     pub target_compression_ratio: Option<f64>,
     /// Longest time one frame may spend in compression, 1 to 200 ms.
+    #[cfg_attr(feature = "schema", schema(minimum = 1, maximum = 200))]
     pub max_latency_ms: Option<u32>,
     /// Model family.
+    #[cfg_attr(
+        feature = "schema",
+        schema(min_length = 1, max_length = 64, pattern = "^[A-Za-z0-9_.-]+$")
+    )]
     pub model_type: Option<String>,
     /// Quality floor, 0 to 1.
+    #[cfg_attr(feature = "schema", schema(minimum = 0, maximum = 1))]
     pub min_quality_score: Option<f64>,
     /// Act on predictions before a problem.
     pub enable_predictive_compression: Option<bool>,
@@ -165,6 +173,7 @@ impl AicConfig {
             max_latency: Duration::from_millis(u64::from(self.max_latency_ms)),
             predictive: self.enable_predictive_compression,
             perceptual: self.enable_perceptual_optimization,
+            observed: false,
         }
     }
 }

@@ -8,6 +8,7 @@ use crate::reason::Reason;
 /// Kind of media.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Media {
     /// Sound.
     Audio,
@@ -18,6 +19,7 @@ pub enum Media {
 /// Where the "before" of a saving comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum SavingsBasis {
     /// The replaced original's own bytes are known.
     Measured,
@@ -30,6 +32,7 @@ pub enum SavingsBasis {
 /// How a quality score was made.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum QualityMetric {
     /// Online estimate on the PESQ-WB scale, from decoding what was coded.
     EstimatedPesqWb,
@@ -42,6 +45,7 @@ pub enum QualityMetric {
 /// What the network of a leg is like.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum NetworkClass {
     /// Not enough reports yet.
     #[default]

@@ -9,6 +9,7 @@ use crate::units::QualityScore;
 /// A preset that sets the share to save and the quality floor.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Mode {
     /// Saves half, floor 0.95.
     Conservative,

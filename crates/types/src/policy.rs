@@ -26,4 +26,6 @@ pub struct Policy {
     pub predictive: bool,
     /// Spend bits where people notice.
     pub perceptual: bool,
+    /// Whether an experiment wants rows of the user's media although AIC may be off: they are the baseline.
+    pub observed: bool,
 }

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 /// Why a leg sends something dearer than the policy would like, or nothing of AIC at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub enum Reason {
     /// The measured quality is under the floor.
     Quality,

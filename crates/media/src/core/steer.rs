@@ -17,9 +17,16 @@ impl Core {
         let Some(publisher) = self.people.get(&pid) else {
             return AicConfig::default().policy();
         };
-        let mut policy = self.ai.ai.book.get(&publisher.user);
+        let book = &self.ai.ai.book;
+        let mut policy = match self.rooms.get(&publisher.room) {
+            Some(room) => book.get_in(&publisher.user, &room.sid),
+            None => book.get(&publisher.user),
+        };
         let encrypted = |track: &Track| track.id == *id && track.info.encryption != 0;
-        policy.active &= !publisher.tracks.iter().any(encrypted);
+        if publisher.tracks.iter().any(encrypted) {
+            policy.active = false;
+            policy.observed = false;
+        }
         policy
     }
 

@@ -103,8 +103,12 @@ impl AudioTap {
         if policy == self.policy {
             return;
         }
-        self.policy = policy;
+        let observed = std::mem::replace(&mut self.policy, policy).observed;
         self.review_at = now;
+        // What an experiment compares must not reach back to before it began.
+        if (!self.policy.active || self.policy.observed != observed) && std::mem::take(&mut self.in_session) {
+            self.out.push_back(TapOutput::Event(TapEvent::SessionEnded));
+        }
         if !self.policy.active {
             let reason = if self.policy.opt_out {
                 Reason::OptOut
@@ -119,9 +123,6 @@ impl AudioTap {
                 {
                     leg.go_direct(now, Some(reason), &mut sink(&mut self.out, &mut self.stats));
                 }
-            }
-            if std::mem::take(&mut self.in_session) {
-                self.out.push_back(TapOutput::Event(TapEvent::SessionEnded));
             }
         }
         self.hint(now, false);
@@ -204,7 +205,7 @@ impl AudioTap {
         }
         self.stats.ticks += if original.dtx { 0 } else { original.ticks };
         self.note_source(now, &original);
-        if self.policy.active && !self.in_session {
+        if (self.policy.active || self.policy.observed) && !self.in_session {
             self.in_session = true;
             self.out.push_back(TapOutput::Event(TapEvent::SessionStarted));
         }

@@ -1,0 +1,346 @@
+//! A/B experiments: what an arm changes, and who belongs to which arm.
+//!
+//! The arm of a unit follows from the experiment's salt and the unit's name alone. Nothing is stored, so every node, and
+//! every restart, agrees; the exposure log says who really met his arm.
+
+use auralink_types::{
+    AicConfig, CallId, ConfigChange, FieldError, Mode, Policy, QualityScore, TenantId, UserKey,
+};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+/// Fewest and most arms of one experiment.
+pub const ARMS: std::ops::RangeInclusive<usize> = 2..=8;
+/// Largest weight of an arm.
+pub const WEIGHT_MAX: u32 = 1000;
+/// Longest name of an arm or an experiment, in bytes.
+pub const NAME_MAX: usize = 64;
+
+/// What is assigned to an arm as a whole.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Unit {
+    /// A user keeps his arm over all calls.
+    #[default]
+    User,
+    /// Everybody in a call shares its arm.
+    Call,
+}
+
+impl Unit {
+    /// Name in rows and answers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::User => "user",
+            Self::Call => "call",
+        }
+    }
+
+    /// The unit of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::User, Self::Call]
+            .into_iter()
+            .find(|unit| unit.as_str() == name)
+    }
+}
+
+/// One arm.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Arm {
+    /// Unique in its experiment.
+    pub name: String,
+    /// Share of the units, relative to the other arms' weights.
+    pub weight: u32,
+    /// Whether the others are compared with it; one arm is.
+    pub control: bool,
+    /// What it changes in the configuration of a user who has AIC on.
+    pub change: ConfigChange,
+}
+
+/// A running experiment.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Experiment {
+    id: String,
+    tenant: TenantId,
+    unit: Unit,
+    arms: Vec<Arm>,
+    total: u64,
+}
+
+impl Experiment {
+    /// Checks the arms. The id is the salt: two experiments divide the same people independently.
+    pub fn new(
+        id: impl Into<String>,
+        tenant: impl Into<TenantId>,
+        unit: Unit,
+        arms: Vec<Arm>,
+    ) -> Result<Self, FieldError> {
+        check(&arms)?;
+        Ok(Self {
+            id: id.into(),
+            tenant: tenant.into(),
+            unit,
+            total: arms.iter().map(|arm| u64::from(arm.weight)).sum(),
+            arms,
+        })
+    }
+
+    /// Its id.
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whose it is.
+    pub fn tenant(&self) -> &TenantId {
+        &self.tenant
+    }
+
+    /// What is assigned.
+    pub const fn unit(&self) -> Unit {
+        self.unit
+    }
+
+    /// Its arms, in the order that decides who belongs where.
+    pub fn arms(&self) -> &[Arm] {
+        &self.arms
+    }
+
+    /// Index of the arm of a unit, the same for ever.
+    pub fn assign(&self, unit: &str) -> usize {
+        let mut hash = Sha256::new();
+        hash.update(self.id.as_bytes());
+        // Ids hold no zero byte, so no two pairs run together into one text.
+        hash.update([0]);
+        hash.update(unit.as_bytes());
+        let digest = hash.finalize();
+        let mut first = [0; 8];
+        first.copy_from_slice(&digest[..8]);
+        // The remainder favours the first units of weight by at most 8000 in 2^64.
+        let mut point = u64::from_be_bytes(first) % self.total;
+        for (at, arm) in self.arms.iter().enumerate() {
+            match point.checked_sub(u64::from(arm.weight)) {
+                Some(rest) => point = rest,
+                None => return at,
+            }
+        }
+        0
+    }
+
+    /// The arm of a user in a call.
+    pub fn arm_of(&self, user: &UserKey, call: &CallId) -> usize {
+        self.assign(match self.unit {
+            Unit::User => user.user.as_str(),
+            Unit::Call => call.as_str(),
+        })
+    }
+
+    /// What a user's policy becomes in that arm. One who has AIC off, or has vetoed it, is in no experiment.
+    pub fn policy(&self, base: &Policy, arm: usize) -> Policy {
+        match self.arms.get(arm) {
+            Some(arm) if base.active => overridden(base, &arm.change),
+            _ => base.clone(),
+        }
+    }
+}
+
+fn check(arms: &[Arm]) -> Result<(), FieldError> {
+    if !ARMS.contains(&arms.len()) {
+        let problem = format!("must be {} to {}, got {}", ARMS.start(), ARMS.end(), arms.len());
+        return Err(FieldError::new("arms", problem));
+    }
+    for (at, arm) in arms.iter().enumerate() {
+        let field = |name: &str| format!("arms[{at}].{name}");
+        check_name(&field("name"), &arm.name)?;
+        if arms[..at].iter().any(|earlier| earlier.name == arm.name) {
+            return Err(FieldError::new(
+                field("name"),
+                format!("{:?} is there twice", arm.name),
+            ));
+        }
+        if !(1..=WEIGHT_MAX).contains(&arm.weight) {
+            let problem = format!("must be 1 to {WEIGHT_MAX}, got {}", arm.weight);
+            return Err(FieldError::new(field("weight"), problem));
+        }
+        if arm.change.opt_out.is_some() {
+            let problem = "an opt-out is the user's own and in no experiment";
+            return Err(FieldError::new(field("change.opt_out"), problem));
+        }
+        AicConfig::default()
+            .apply(&arm.change)
+            .map_err(|error| FieldError::new(field(&format!("change.{}", error.field)), error.problem))?;
+    }
+    let controls = arms.iter().filter(|arm| arm.control).count();
+    if controls != 1 {
+        return Err(FieldError::new(
+            "arms",
+            format!("one of them must be the control, got {controls}"),
+        ));
+    }
+    Ok(())
+}
+
+/// Checks the name of an experiment or an arm.
+pub fn check_name(field: &str, name: &str) -> Result<(), FieldError> {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_. ".contains(c);
+    if name.trim().is_empty() || name.len() > NAME_MAX || !name.chars().all(plain) {
+        let problem = format!("must be 1 to {NAME_MAX} letters, digits, spaces or - _ .");
+        return Err(FieldError::new(field, problem));
+    }
+    Ok(())
+}
+
+/// The same rules as for a change of the stored configuration: a mode brings its own target and floor.
+fn overridden(base: &Policy, change: &ConfigChange) -> Policy {
+    let mut next = base.clone();
+    if let Some(mode) = change.mode {
+        next.mode = mode;
+        next.target = mode.target_compression_ratio();
+        next.floor = mode.min_quality();
+    }
+    next.target = change.target_compression_ratio.unwrap_or(next.target);
+    if let Some(floor) = change.min_quality_score {
+        next.floor = QualityScore::new(floor as f32);
+    }
+    if let Some(ms) = change.max_latency_ms {
+        next.max_latency = std::time::Duration::from_millis(u64::from(ms));
+    }
+    next.predictive = change.enable_predictive_compression.unwrap_or(next.predictive);
+    next.perceptual = change.enable_perceptual_optimization.unwrap_or(next.perceptual);
+    next.active = change.enabled.unwrap_or(true) && next.mode != Mode::Off;
+    // Rows of an arm without AIC are the baseline of the others.
+    next.observed = true;
+    next
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The arm of that name; `control` is the control.
+    fn arm(name: &str, weight: u32, change: ConfigChange) -> Arm {
+        Arm {
+            name: name.into(),
+            weight,
+            control: name == "control",
+            change,
+        }
+    }
+
+    fn off() -> ConfigChange {
+        ConfigChange {
+            enabled: Some(false),
+            ..ConfigChange::default()
+        }
+    }
+
+    fn experiment(id: &str, weights: [u32; 2]) -> Experiment {
+        let arms = vec![
+            arm("control", weights[0], off()),
+            arm("treated", weights[1], ConfigChange::default()),
+        ];
+        Experiment::new(id, "one", Unit::User, arms).unwrap()
+    }
+
+    #[test]
+    fn a_unit_keeps_its_arm_and_the_arms_get_their_shares() {
+        let experiment = experiment("e1", [1, 3]);
+        let arms: Vec<_> = (0..20_000)
+            .map(|n| experiment.assign(&format!("user-{n}")))
+            .collect();
+        assert_eq!(arms[7], experiment.assign("user-7"));
+        let control = arms.iter().filter(|arm| **arm == 0).count();
+        // A quarter of 20,000 is 5000; its standard deviation is 61.
+        assert!((4750..5250).contains(&control), "{control}");
+    }
+
+    #[test]
+    fn the_assignment_is_pinned_so_that_an_upgrade_moves_nobody() {
+        let experiment = experiment("0199", [1, 1]);
+        let arms: Vec<_> = ["ada", "bob", "cleo", "dan", "eve", "finn"]
+            .map(|user| experiment.assign(user))
+            .into();
+        assert_eq!(arms, PINNED);
+    }
+
+    /// Of SHA-256 over the id, a zero byte and the name, the first eight bytes, big-endian, modulo two.
+    const PINNED: [usize; 6] = [1, 0, 0, 0, 1, 0];
+
+    #[test]
+    fn two_experiments_divide_the_same_people_independently() {
+        let (one, two) = (experiment("e1", [1, 1]), experiment("e2", [1, 1]));
+        let users = (0..10_000).map(|n| format!("user-{n}"));
+        let both = users.filter(|user| one.assign(user) == two.assign(user)).count();
+        assert!((4750..5250).contains(&both), "{both}");
+    }
+
+    #[test]
+    fn everybody_in_a_call_shares_its_arm() {
+        let mut experiment = experiment("e1", [1, 1]);
+        experiment.unit = Unit::Call;
+        for n in 0..50 {
+            let call = CallId::from(format!("RM_{n}"));
+            let (ada, bob) = (UserKey::new("one", "ada"), UserKey::new("one", "bob"));
+            assert_eq!(experiment.arm_of(&ada, &call), experiment.arm_of(&bob, &call));
+        }
+    }
+
+    #[test]
+    fn an_arm_changes_what_it_names_and_touches_nobody_without_aic() {
+        let on = ConfigChange {
+            enabled: Some(true),
+            max_latency_ms: Some(7),
+            ..ConfigChange::default()
+        };
+        let base = AicConfig::default().apply(&on).unwrap().policy();
+        let aggressive = ConfigChange {
+            mode: Some(Mode::Aggressive),
+            ..ConfigChange::default()
+        };
+        let arms = vec![arm("control", 1, off()), arm("hard", 1, aggressive)];
+        let experiment = Experiment::new("e", "one", Unit::User, arms).unwrap();
+        let control = experiment.policy(&base, 0);
+        assert!(!control.active && control.observed);
+        let hard = experiment.policy(&base, 1);
+        assert_eq!((hard.target, hard.floor.value()), (0.90, 0.70));
+        assert_eq!(hard.max_latency, base.max_latency);
+
+        let out = ConfigChange {
+            opt_out: Some(true),
+            ..on
+        };
+        for untouched in [
+            AicConfig::default().policy(),
+            AicConfig::default().apply(&out).unwrap().policy(),
+        ] {
+            assert_eq!(experiment.policy(&untouched, 1), untouched);
+        }
+    }
+
+    #[test]
+    fn every_mistake_in_the_arms_is_named() {
+        let refused = |arms: Vec<Arm>| Experiment::new("e", "one", Unit::User, arms).unwrap_err().field;
+        let plain = |name: &str| arm(name, 1, ConfigChange::default());
+        assert_eq!(refused(vec![plain("a"), plain("b")]), "arms", "no control");
+        assert_eq!(refused(vec![plain("a")]), "arms");
+        assert_eq!(refused((0..9).map(|n| plain(&n.to_string())).collect()), "arms");
+        assert_eq!(refused(vec![plain("a"), plain("a")]), "arms[1].name");
+        assert_eq!(refused(vec![plain(""), plain("a")]), "arms[0].name");
+        assert_eq!(refused(vec![plain("a"), arm("b", 0, off())]), "arms[1].weight");
+        let late = ConfigChange {
+            max_latency_ms: Some(999),
+            ..ConfigChange::default()
+        };
+        assert_eq!(
+            refused(vec![plain("a"), arm("b", 1, late)]),
+            "arms[1].change.max_latency_ms"
+        );
+        let veto = ConfigChange {
+            opt_out: Some(false),
+            ..ConfigChange::default()
+        };
+        assert_eq!(
+            refused(vec![plain("a"), arm("b", 1, veto)]),
+            "arms[1].change.opt_out"
+        );
+    }
+}
