@@ -222,6 +222,8 @@ CREATE TABLE webhook_endpoints (
     updated_at_us BIGINT  NOT NULL,
     dropped       BIGINT  NOT NULL DEFAULT 0,
     lost          BIGINT  NOT NULL DEFAULT 0,
+    -- Of those dropped and lost, how many the endpoint has been told of.
+    told          BIGINT  NOT NULL DEFAULT 0,
     PRIMARY KEY (tenant_id, endpoint_id)
 );
 

@@ -150,6 +150,8 @@ CREATE INDEX aic_alerts_by_session ON aic_alerts (tenant_id, session_id);
 ALTER TABLE webhook_endpoints ADD COLUMN updated_at_us INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE webhook_endpoints ADD COLUMN dropped INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE webhook_endpoints ADD COLUMN lost INTEGER NOT NULL DEFAULT 0;
+-- Of those dropped and lost, how many the endpoint has been told of.
+ALTER TABLE webhook_endpoints ADD COLUMN told INTEGER NOT NULL DEFAULT 0;
 UPDATE webhook_endpoints SET updated_at_us = created_at_us;
 
 -- Outbox, first half: what happened, written with what it tells of. user_id is whom it is about.

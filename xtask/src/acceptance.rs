@@ -4,6 +4,7 @@ use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::openapi;
 use crate::python;
 use crate::step::{Place, Step, cargo};
 
@@ -14,6 +15,7 @@ pub fn run(place: &Place) -> Result<u8> {
     for (name, suite) in [
         ("browser", browser as fn(&Place) -> Result<()>),
         ("native SDK", native),
+        ("schemathesis", openapi::schemathesis),
     ] {
         if let Err(problem) = suite(place) {
             eprintln!("x: {name}: {problem:#}");

@@ -3,6 +3,7 @@
 use anyhow::Result;
 
 use crate::clocks;
+use crate::openapi;
 use crate::step::{Place, cargo};
 
 /// Formatting, lints, documentation; licences and bans where cargo-deny is installed.
@@ -25,6 +26,7 @@ pub fn run(place: &Place) -> Result<u8> {
     cargo(place, ["doc", "--workspace", "--no-deps", "--locked", "--quiet"])
         .with("RUSTDOCFLAGS", "-D warnings")
         .run()?;
+    openapi::check(place)?;
     if cargo(place, ["deny", "--version"]).works() {
         cargo(place, ["deny", "--locked", "check"]).run()?;
     } else {

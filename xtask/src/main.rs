@@ -6,6 +6,7 @@ mod acceptance;
 mod bench;
 mod check;
 mod clocks;
+mod openapi;
 mod python;
 mod step;
 mod test;
@@ -50,6 +51,10 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         options: Vec<OsString>,
     },
+    /// Writes docs/openapi.json anew, as the server serves it.
+    Openapi,
+    /// Foreign tests of the REST API: schemathesis with every check on, against a live server.
+    Schemathesis,
     /// Formats every crate.
     Fmt,
 }
@@ -72,6 +77,8 @@ fn main() -> ExitCode {
         }
         Chore::Demo { options } => bench::run(&place, std::iter::once("demo".into()).chain(options)),
         Chore::Bench { options } => bench::run(&place, options),
+        Chore::Openapi => openapi::export(&place),
+        Chore::Schemathesis => openapi::schemathesis(&place).map(|()| 0),
         Chore::Fmt => step::cargo(&place, ["fmt", "--all"]).run().map(|()| 0),
     });
     match done {

@@ -65,6 +65,12 @@ impl Step {
         self
     }
 
+    /// What it is called in messages instead of its whole command line.
+    pub fn named(mut self, name: &str) -> Self {
+        self.said = name.to_owned();
+        self
+    }
+
     /// Sets a variable of its environment.
     pub fn with(mut self, name: &str, value: impl AsRef<OsStr>) -> Self {
         self.command.env(name, value);

@@ -1,47 +1,45 @@
 //! Rows and events of media on their way to the store. Media never waits: its channels are bounded, and what the store
 //! cannot take in time waits in the writer's own spool.
 
-use std::time::{Duration, SystemTime};
-
-use auralink_store::{MetricWriter, Store};
-use auralink_types::{Event, EventKind, MetricRow};
+use auralink_control::Intake;
+use auralink_store::{EventWriter, MetricWriter};
+use auralink_types::{Event, MetricRow};
 use tokio::sync::mpsc;
 
-/// Keeps the books until media has let go of both channels.
+/// Keeps the books until media has let go of both channels. Alerts, exposures and figures get a copy of everything.
 pub async fn keep(
-    store: Store,
     writer: MetricWriter,
+    record: EventWriter,
+    intake: Intake,
     mut rows: mpsc::Receiver<MetricRow>,
     mut events: mpsc::Receiver<Event>,
 ) {
     loop {
         tokio::select! {
-            // Rows of a session were sent before its end: they are written before it.
+            // Rows of a session were sent before its end: they are handed on before it.
             biased;
-            Some(row) = rows.recv() => writer.push(row),
-            Some(event) = events.recv() => note(&store, &writer, &event).await,
+            Some(row) = rows.recv() => {
+                intake.row(&row);
+                writer.push(row);
+            }
+            Some(event) = events.recv() => {
+                tracing::debug!(event = event.kind.name(), call = %event.call_id, "event");
+                intake.event(&event);
+                record.push(event);
+            }
             else => return,
         }
     }
 }
 
-async fn note(store: &Store, writer: &MetricWriter, event: &Event) {
-    tracing::debug!(event = event.kind.name(), call = %event.call_id, "event");
-    let EventKind::SessionEnded(session) = &event.kind else {
-        return;
-    };
-    // A session is stored with its first row, which may still wait.
-    writer.flush().await;
-    let at = SystemTime::UNIX_EPOCH + Duration::from_micros(event.ts_us.unsigned_abs());
-    if let Err(error) = store.end_session(&event.tenant, &session.session_id, at).await {
-        tracing::warn!(%error, session = %session.session_id, "the end of a session is not stored");
-    }
-}
-
 #[cfg(test)]
 mod tests {
-    use auralink_store::Actor;
-    use auralink_types::{Media, NetworkClass, QualityMetric, SavingsBasis, SessionRef, UserKey};
+    use std::sync::Arc;
+
+    use auralink_control::{AlertRules, Clock, IntakeConfig};
+    use auralink_engine::PolicyBook;
+    use auralink_store::{Actor, Store};
+    use auralink_types::{EventKind, Media, NetworkClass, QualityMetric, SavingsBasis, SessionRef, UserKey};
 
     use super::*;
 
@@ -93,7 +91,23 @@ mod tests {
         };
         events.try_send(event).unwrap();
         drop((rows, events));
-        keep(store.clone(), writer, row_receiver, event_receiver).await;
+        let record = EventWriter::start(store.clone());
+        let intake = Intake::start(IntakeConfig {
+            store: store.clone(),
+            book: Arc::new(PolicyBook::new()),
+            tenants: vec!["devkey".into()],
+            rules: AlertRules::default(),
+            clock: Clock::system(),
+        });
+        keep(
+            writer.clone(),
+            record.clone(),
+            intake,
+            row_receiver,
+            event_receiver,
+        )
+        .await;
+        assert!(writer.flush().await && record.flush().await);
         let ada = store.as_user(Actor {
             key: UserKey::new("devkey", "ada"),
             operator: false,

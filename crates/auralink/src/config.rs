@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use auralink_aicore::{RemoteConfig, Security, TlsFiles};
+use auralink_control::{AlertRules, RateLimit};
 use auralink_store::{Retention, StoreOptions};
 use auralink_types::FieldError;
 use serde::Deserialize;
@@ -89,6 +90,12 @@ pub struct ServeConfig {
     /// The AI core, where it is in another process (`auralink media`).
     #[serde(skip)]
     pub core: Option<RemoteConfig>,
+    /// REST requests a second that one caller may make for as long as he likes.
+    pub rest_per_second: u32,
+    /// REST requests at once after a pause.
+    pub rest_burst: u32,
+    /// When to raise alerts.
+    pub alerts: AlertRules,
     /// Development: well-known keys and fault injection.
     #[serde(skip)]
     pub dev: bool,
@@ -108,6 +115,9 @@ impl Default for ServeConfig {
             price_per_gb: 0.09,
             grpc: None,
             core: None,
+            rest_per_second: RateLimit::default().per_second,
+            rest_burst: RateLimit::default().burst,
+            alerts: AlertRules::default(),
             dev: false,
         }
     }
@@ -183,6 +193,18 @@ impl ServeConfig {
         if let Some(grpc) = &self.grpc {
             grpc.security()?;
         }
+        for (field, count) in [
+            ("rest_per_second", self.rest_per_second),
+            ("rest_burst", self.rest_burst),
+        ] {
+            if !(1..=1_000_000).contains(&count) {
+                return Err(FieldError::new(
+                    field,
+                    format!("must be 1 to 1000000, got {count}"),
+                ));
+            }
+        }
+        self.alerts.validate()?;
         if self.database.is_empty() {
             return Err(FieldError::new("database", "must not be empty"));
         }
@@ -225,6 +247,11 @@ mod tests {
         assert_eq!(refused(&format!("price_per_gb = nan\n{KEYS}")), "price_per_gb");
         assert_eq!(refused(&format!("ai_workers = -1\n{KEYS}")), "ai_workers");
         assert_eq!(refused(&format!("ai_workers = 1000\n{KEYS}")), "ai_workers");
+        assert_eq!(refused(&format!("rest_burst = 0\n{KEYS}")), "rest_burst");
+        assert_eq!(
+            refused(&format!("{KEYS}[alerts]\nquality = 2.0")),
+            "alerts.quality"
+        );
         assert!(
             ServeConfig::parse(&format!("colour = 1\n{KEYS}"))
                 .unwrap_err()

@@ -5,6 +5,7 @@ mod books;
 mod certs;
 mod codec;
 mod config;
+mod control;
 mod core;
 mod http;
 mod join;
@@ -45,6 +46,8 @@ enum Command {
     Migrate(migrate::MigrateCommand),
     /// Mint an access token
     Token(token::TokenCommand),
+    /// Print the REST API's description (OpenAPI 3.1)
+    Openapi,
     /// Use the neural speech codec on files
     #[command(subcommand)]
     Codec(codec::CodecCommand),
@@ -74,6 +77,10 @@ fn main() -> ExitCode {
         Command::Join(command) => run(join::run(command)),
         Command::Migrate(command) => run(migrate::run(command)),
         Command::Token(command) => token::run(command),
+        Command::Openapi => {
+            print!("{}", auralink_control::openapi_document());
+            Ok(())
+        }
         Command::Codec(command) => codec::run(command),
     };
     match result {

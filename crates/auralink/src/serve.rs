@@ -8,10 +8,9 @@ use std::time::Duration;
 use anyhow::Context as _;
 use auralink_aicore::{CoreFaults, GrpcConfig, GrpcServer, LocalCore, RemoteCore, Security, Workers};
 use auralink_codec::Model;
-use auralink_control::ControlState;
 use auralink_engine::{PolicyBook, Processor};
 use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
-use auralink_store::{Housekeeping, MetricWriter, Store, StoreOptions, without_password};
+use auralink_store::{EventWriter, Housekeeping, MetricWriter, Store, StoreOptions, without_password};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
 use axum::extract::Query;
@@ -25,6 +24,7 @@ use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::books;
 use crate::config::{GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig};
+use crate::control::{Control, installed, metrics_route};
 use crate::core::describe;
 use crate::http::{self, Limits};
 
@@ -109,10 +109,12 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
 
     let keys = Arc::new(KeyRing::new(config.keys.clone()));
     let model = Model::builtin();
-    let model_version = match &model {
-        Ok(model) => format!("{}:{}", model.manifest().name, model.id()),
-        Err(_) => "none".to_owned(),
-    };
+    let models: Vec<_> = model.iter().map(|model| installed(model)).collect();
+    let model_version = models
+        .first()
+        .map_or("none", |model| model.model_version.as_str())
+        .to_owned();
+    let control = Control::start(&config, &store, &keys, &book, models).await?;
     let media_config = MediaConfig {
         udp: config.udp,
         advertised: config.advertised.clone(),
@@ -135,24 +137,20 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         events,
     };
     let media = Arc::new(MediaServer::start_with(media_config, ai).await.context("media")?);
+    let record = EventWriter::start(store.clone());
     let mut books = tokio::spawn(books::keep(
-        store.clone(),
         writer.clone(),
+        record.clone(),
+        control.intake,
         row_receiver,
         event_receiver,
     ));
 
-    let control = ControlState {
-        store: store.clone(),
-        keys,
-        book,
-        model_version: model_version.clone(),
-        price_per_gb: config.price_per_gb,
-    };
     let routes = Router::new()
         .route("/", get(|| async { "AuraLink\n" }))
         .merge(media.router())
-        .merge(auralink_control::router(control));
+        .merge(metrics_route(media.clone(), writer.clone()))
+        .merge(control.routes);
     let routes = if config.dev {
         routes.merge(development(faults, media.clone()))
     } else {
@@ -209,7 +207,9 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         tracing::warn!("the last rows and events were not stored in time");
         books.abort();
     }
+    drop(control.dispatcher);
     writer.flush().await;
+    record.flush().await;
     store.close().await;
     Ok(())
 }

@@ -1,21 +1,83 @@
-//! Who asks: the Bearer token, and the store as its holder sees it.
+//! Who asks: the Bearer token, the rate he may ask at, and the store as he sees it.
 
 use std::time::SystemTime;
 
-use auralink_store::{Actor, Scoped};
+use auralink_store::{Actor, Scoped, Timestamp};
 use auralink_token::KeyRing;
-use auralink_types::{UserId, UserKey};
-use axum::http::{HeaderMap, StatusCode, header};
+use auralink_types::{TenantId, UserId, UserKey};
+use axum::http::{HeaderMap, StatusCode, Uri, header};
 
-use crate::ControlState;
+use crate::Shared;
 use crate::params::Params;
 use crate::problem::Problem;
 
-/// Longest user id that may be named, in bytes.
+/// Longest user id that may be named, in characters.
 const USER_ID_MAX: usize = 256;
 
+/// A request whose token and parameters are good.
+pub(crate) struct Ask {
+    pub(crate) actor: Actor,
+    pub(crate) scope: Scoped,
+    pub(crate) params: Params,
+    pub(crate) now: Timestamp,
+}
+
+impl Ask {
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.actor.key.tenant
+    }
+
+    /// 403 for everybody but operators.
+    pub(crate) fn operator(&self) -> Result<(), Problem> {
+        if self.actor.operator {
+            Ok(())
+        } else {
+            Err(Problem::new(
+                StatusCode::FORBIDDEN,
+                "only an operator may ask this",
+            ))
+        }
+    }
+
+    /// Narrows the scope to the user that a path names.
+    pub(crate) fn about(&mut self, user: &str) -> Result<UserKey, Problem> {
+        let user = user_id(user)?;
+        self.scope = self.scope.clone().about(user)?;
+        Ok(self.scope.owner()?)
+    }
+}
+
+impl Shared {
+    /// Checks the token before anything else is looked at, then the rate, then the parameters: each one of `known`,
+    /// or `user_id`.
+    pub(crate) fn enter(&self, headers: &HeaderMap, uri: &Uri, known: &[&str]) -> Result<Ask, Problem> {
+        let now = self.state.clock.now();
+        let actor = actor(&self.state.keys, headers, now.wall)?;
+        self.limiter
+            .lock()
+            // A panic between two counts leaves counts.
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
+            .admit(now.steady, &actor)
+            .map_err(|wait| {
+                metrics::counter!(crate::metrics::RATE_LIMITED).increment(1);
+                Problem::too_many(wait)
+            })?;
+        let params = Params::read(uri, known)?;
+        let mut scope = self.state.store.as_user(actor.clone());
+        if let Some(user) = params.get("user_id") {
+            scope = scope.about(user_id(user)?)?;
+        }
+        Ok(Ask {
+            actor,
+            scope,
+            params,
+            now: now.wall.into(),
+        })
+    }
+}
+
 /// The holder of a valid token.
-pub(crate) fn actor(keys: &KeyRing, headers: &HeaderMap, now: SystemTime) -> Result<Actor, Problem> {
+fn actor(keys: &KeyRing, headers: &HeaderMap, now: SystemTime) -> Result<Actor, Problem> {
     let refused = |detail: String| Problem::new(StatusCode::UNAUTHORIZED, detail);
     let value = headers
         .get(header::AUTHORIZATION)
@@ -40,15 +102,10 @@ pub(crate) fn actor(keys: &KeyRing, headers: &HeaderMap, now: SystemTime) -> Res
     })
 }
 
-/// The store as the holder sees it, narrowed to `?user_id=` when that is given.
-pub(crate) fn scope(state: &ControlState, actor: Actor, params: &Params) -> Result<Scoped, Problem> {
-    let scoped = state.store.as_user(actor);
-    let Some(user) = params.get("user_id") else {
-        return Ok(scoped);
-    };
-    if user.is_empty() || user.len() > USER_ID_MAX || user.chars().any(char::is_control) {
-        let detail = format!("must be 1 to {USER_ID_MAX} bytes without control characters");
+fn user_id(user: &str) -> Result<UserId, Problem> {
+    if user.is_empty() || user.chars().count() > USER_ID_MAX || user.chars().any(char::is_control) {
+        let detail = format!("must be 1 to {USER_ID_MAX} characters, none of them a control character");
         return Err(Problem::invalid("user_id", detail));
     }
-    Ok(scoped.about(UserId::from(user))?)
+    Ok(UserId::from(user))
 }

@@ -3,7 +3,7 @@
 use auralink_types::UserKey;
 
 /// Who asks, and how far he sees: a user his own rows, an operator every row of his tenant.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Actor {
     /// The tenant, past which nobody sees, and the user within it; an operator's user may be empty.
     pub key: UserKey,

@@ -75,6 +75,15 @@ impl Scoped {
         self.write_config(&Change::Fields(change), expected).await
     }
 
+    /// Stores a whole configuration likewise, if the stored version is the one expected.
+    pub async fn put_config_if(
+        &self,
+        config: &AicConfig,
+        expected: Option<u64>,
+    ) -> Result<StoredConfig, StoreError> {
+        self.write_config(&Change::Whole(config), expected).await
+    }
+
     async fn write_config(
         &self,
         change: &Change<'_>,
@@ -157,6 +166,10 @@ async fn write(
     let config = change.apply(before)?;
     if before.opt_out && !config.opt_out && actor.key != *owner {
         return Err(StoreError::Veto);
+    }
+    // The same again is no change: no version, no audit entry, no event.
+    if let Some(prior) = prior.as_ref().filter(|prior| prior.config == config) {
+        return Ok(prior.clone());
     }
     let stored = StoredConfig {
         config_id: prior.as_ref().map_or_else(Uuid::now_v7, |prior| prior.config_id),

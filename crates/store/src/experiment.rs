@@ -128,6 +128,8 @@ pub struct ArmOutcome {
     pub units: u64,
     /// Percent saved.
     pub saved_percent: Sample,
+    /// Kbps that flowed for a track.
+    pub wire_kbps: Sample,
     /// Quality score.
     pub quality: Sample,
     /// Mean over seconds of the median time in compression.
@@ -250,7 +252,8 @@ impl Scoped {
         from_row(found)
     }
 
-    /// Starts an experiment. [`StoreError::Taken`] when its name is, [`StoreError::Full`] past [`RUNNING_MAX`].
+    /// Starts an experiment; the same that runs already is given back. [`StoreError::Taken`] when another has its name,
+    /// [`StoreError::Full`] past [`RUNNING_MAX`].
     pub async fn create_experiment(
         &self,
         new: &NewExperiment,
@@ -261,6 +264,19 @@ impl Scoped {
         let tenant = &self.actor.key.tenant;
         let mut tx = self.write().await?;
         tx.lock(&format!("experiments {tenant}")).await?;
+        let named = Sql::new(format!(
+            "SELECT {COLUMNS} FROM experiments WHERE tenant_id = $1 AND name = $2"
+        ));
+        if let Some(row) = tx.row(named.with(tenant).with(new.name.as_str())).await? {
+            let found = from_row(&row)?;
+            let same = found.ended_at.is_none()
+                && (found.unit, &found.arms, &found.primary) == (new.unit, &new.arms, &new.primary);
+            return if same {
+                Ok(found)
+            } else {
+                Err(StoreError::Taken { what: "name" })
+            };
+        }
         let count = Sql::new(
             "SELECT count(*) AS running FROM experiments WHERE tenant_id = $1 AND ended_at_us IS NULL",
         );
@@ -320,7 +336,7 @@ impl Scoped {
             Unit::Call => "s.call_id",
         };
         // A unit that was in two arms counts in both: assignment never does that to one.
-        let figures = ["saved", "quality", "latency", "fallbacks"];
+        let figures = ["saved", "wire", "quality", "latency", "fallbacks"];
         let sums = figures.map(|figure| {
             format!(
                 "count({figure}) AS {figure}_n, coalesce(sum({figure}), 0.0) AS {figure}_sum, \
@@ -332,6 +348,7 @@ impl Scoped {
              SELECT x.arm, count(*) AS exposures, \
              CASE WHEN sum(s.original_kbit) > 0 THEN 100.0 * (1.0 - sum(s.compressed_kbit) / sum(s.original_kbit)) \
              END AS saved, \
+             CASE WHEN sum(s.seconds) > 0 THEN sum(s.compressed_kbit) / sum(s.seconds) END AS wire, \
              CASE WHEN sum(s.quality_count) > 0 THEN sum(s.quality_sum) / sum(s.quality_count) END AS quality, \
              CASE WHEN sum(s.latency_count) > 0 THEN sum(s.latency_sum) / sum(s.latency_count) END AS latency, \
              CASE WHEN sum(s.seconds) > 0 \
@@ -360,6 +377,7 @@ fn outcome(row: &Row) -> Result<ArmOutcome, StoreError> {
         exposures: row.count("exposures")?,
         units: row.count("units")?,
         saved_percent: sample("saved")?,
+        wire_kbps: sample("wire")?,
         quality: sample("quality")?,
         latency_ms: sample("latency")?,
         fallbacks_per_hour: sample("fallbacks")?,

@@ -67,6 +67,8 @@ pub struct Delivery {
     pub created_at: Timestamp,
     /// How many attempts there were, this one included.
     pub attempts: u32,
+    /// Events that the endpoint will never get, since it was last told of such.
+    pub dropped: u64,
 }
 
 /// Writes an event in the transaction of what it tells of.
@@ -145,7 +147,7 @@ impl Store {
         for row in &claimed {
             let sql = Sql::new(
                 "SELECT d.delivery_id, d.event_id, d.tenant_id, d.endpoint_id, p.url, p.signing_key, d.subject, \
-                 e.event, e.payload, e.created_at_us, d.attempts FROM webhook_deliveries d \
+                 e.event, e.payload, e.created_at_us, d.attempts, p.dropped + p.lost - p.told AS dropped FROM webhook_deliveries d \
                  JOIN webhook_events e ON e.event_id = d.event_id \
                  JOIN webhook_endpoints p ON p.tenant_id = d.tenant_id AND p.endpoint_id = d.endpoint_id \
                  WHERE d.delivery_id = $1",
@@ -170,6 +172,14 @@ impl Store {
         let changed = tx
             .execute(sql.with(delivery.delivery_id).with(delivery.attempts).with(now))
             .await?;
+        if changed == 1 && delivery.dropped > 0 {
+            let sql = Sql::new(
+                "UPDATE webhook_endpoints SET told = told + $3 WHERE tenant_id = $1 AND endpoint_id = $2",
+            );
+            let sql = sql.with(&delivery.tenant).with(delivery.endpoint_id.as_str());
+            tx.execute(sql.with(i64::try_from(delivery.dropped).unwrap_or(i64::MAX)))
+                .await?;
+        }
         tx.commit().await?;
         Ok(changed == 1)
     }
@@ -287,5 +297,6 @@ fn from_row(row: &Row) -> Result<Delivery, StoreError> {
         payload: row.text("payload")?,
         created_at: row.time("created_at_us")?,
         attempts: u32::try_from(row.int("attempts")?).unwrap_or(u32::MAX),
+        dropped: row.count("dropped")?,
     })
 }

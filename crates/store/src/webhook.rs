@@ -182,7 +182,8 @@ impl Scoped {
         endpoint(found)
     }
 
-    /// Adds an endpoint. [`StoreError::Full`] past [`ENDPOINTS_MAX`].
+    /// Adds an endpoint; one with the same address, key and events is given back as it is. [`StoreError::Full`] past
+    /// [`ENDPOINTS_MAX`].
     pub async fn create_endpoint(&self, new: &NewEndpoint, now: Timestamp) -> Result<Endpoint, StoreError> {
         self.operators_only()?;
         check(Some(&new.url), Some(&new.events))?;
@@ -190,6 +191,13 @@ impl Scoped {
         let id = format!("WE_{}", Uuid::now_v7().simple());
         let mut tx = self.write().await?;
         tx.lock(&format!("endpoints {tenant}")).await?;
+        let rows = tx.rows(Sql::new(ENDPOINT).with(tenant)).await?;
+        for found in rows.iter().map(endpoint) {
+            let found = found?;
+            if (&found.url, &found.signing_key, &found.events) == (&new.url, &new.signing_key, &new.events) {
+                return Ok(found);
+            }
+        }
         let count = Sql::new("SELECT count(*) AS count FROM webhook_endpoints WHERE tenant_id = $1");
         if tx.one(count.with(tenant)).await?.count("count")? >= ENDPOINTS_MAX as u64 {
             return Err(StoreError::Full {

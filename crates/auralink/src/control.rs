@@ -1,0 +1,114 @@
+//! The control plane of a server: REST, alerts, webhooks and experiments on its store, and `/metrics`.
+
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use auralink_codec::Model;
+use auralink_control::{
+    Clock, ControlState, Dispatcher, InstalledModel, Intake, IntakeConfig, RateLimit, prometheus,
+    reload_experiments,
+};
+use auralink_engine::PolicyBook;
+use auralink_media::MediaServer;
+use auralink_store::{MetricWriter, Store};
+use auralink_token::KeyRing;
+use auralink_types::{AicConfig, Media, TenantId};
+use axum::Router;
+use axum::http::header;
+use axum::routing::get;
+use metrics::counter;
+
+use crate::config::ServeConfig;
+
+/// Everything that runs beside media.
+pub struct Control {
+    /// Its routes, `/metrics` not among them.
+    pub routes: Router,
+    /// Where media's rows and events are left for alerts, exposures and figures.
+    pub intake: Intake,
+    /// Sends webhooks until it is dropped.
+    pub dispatcher: Dispatcher,
+}
+
+impl Control {
+    /// Reads what runs and starts what works in the background.
+    pub async fn start(
+        config: &ServeConfig,
+        store: &Store,
+        keys: &Arc<KeyRing>,
+        book: &Arc<PolicyBook>,
+        models: Vec<InstalledModel>,
+    ) -> anyhow::Result<Self> {
+        prometheus();
+        let clock = Clock::system();
+        let tenants: Vec<TenantId> = config
+            .keys
+            .keys()
+            .map(|key| TenantId::from(key.as_str()))
+            .collect();
+        reload_experiments(store, book, &tenants)
+            .await
+            .context("database: cannot read experiments")?;
+        let intake = Intake::start(IntakeConfig {
+            store: store.clone(),
+            book: Arc::clone(book),
+            tenants,
+            rules: config.alerts,
+            clock: clock.clone(),
+        });
+        let dispatcher = Dispatcher::start(store.clone(), Arc::clone(keys), clock.clone())
+            .context("webhooks: no HTTP client")?;
+        let routes = auralink_control::router(ControlState {
+            store: store.clone(),
+            keys: Arc::clone(keys),
+            book: Arc::clone(book),
+            models,
+            price_per_gb: config.price_per_gb,
+            rate: RateLimit {
+                per_second: config.rest_per_second,
+                burst: config.rest_burst,
+            },
+            clock,
+        });
+        Ok(Self {
+            routes,
+            intake,
+            dispatcher,
+        })
+    }
+}
+
+/// The speech model as REST tells of it.
+pub fn installed(model: &Model) -> InstalledModel {
+    InstalledModel {
+        model_type: AicConfig::default().model_type,
+        model_version: format!("{}:{}", model.manifest().name, model.id()),
+        media: Media::Audio,
+        sha256: Some(model.manifest().sha256.clone()),
+    }
+}
+
+/// `/metrics` for Prometheus. It asks for no token and says nothing about anybody.
+pub fn metrics_route(media: Arc<MediaServer>, writer: MetricWriter) -> Router {
+    let scrape = move || {
+        let (media, writer) = (Arc::clone(&media), writer.clone());
+        async move {
+            if let Some(stats) = media.stats().await {
+                counter!("auralink_media_packets_in_total").absolute(stats.counters.packets_in);
+                counter!("auralink_media_packets_out_total").absolute(stats.counters.packets_out);
+            }
+            let rows = writer.stats();
+            counter!("auralink_store_rows_total", "result" => "written").absolute(rows.written);
+            counter!("auralink_store_rows_total", "result" => "dropped").absolute(rows.dropped);
+            counter!("auralink_store_rows_total", "result" => "refused").absolute(rows.refused);
+            let handle = prometheus();
+            // Folds samples into buckets; without it they pile up between scrapes.
+            handle.run_upkeep();
+            (
+                [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
+                handle.render(),
+            )
+        }
+    };
+    Router::new().route("/metrics", get(scrape))
+}

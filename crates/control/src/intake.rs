@@ -1,0 +1,256 @@
+//! What media tells the control plane: rows for alerts, figures and exposures, events for figures. Never in media's way:
+//! the queues are bounded, and what does not fit is counted and lost to alerts, not to the store.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::Arc;
+
+use auralink_engine::PolicyBook;
+use auralink_store::{Exposure, NewAlert, Severity, Store, StoreError, Timestamp};
+use auralink_types::{Event, MetricRow, SessionId, TenantId};
+use metrics::counter;
+use tokio::sync::mpsc;
+
+use crate::alert::{AlertEngine, AlertKind, AlertRules, Change, Subject};
+use crate::clock::Clock;
+use crate::experiments;
+use crate::metrics as figures;
+
+/// Rows that may wait: ten seconds of a thousand tracks.
+pub const ROWS_MAX: usize = 10_000;
+/// Events that may wait.
+pub const EVENTS_MAX: usize = 1_024;
+/// Sessions whose exposure is known to be written; beyond it all are forgotten and written again, which changes nothing.
+const EXPOSED_MAX: usize = 50_000;
+/// Changes of alerts that may wait for the database; beyond it the oldest are lost, and the next check tells the state.
+const CHANGES_MAX: usize = 1_024;
+/// An alert that was cleared so short a time ago is the same one when it comes back.
+const QUIET: std::time::Duration = std::time::Duration::from_secs(300);
+/// How often it is looked whether a check is due.
+const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
+/// How often the tenants' running experiments are read again: another server may have started one.
+const EXPERIMENTS_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
+
+/// Where rows and events are left. Cloning shares it.
+#[derive(Clone, Debug)]
+pub struct Intake {
+    rows: mpsc::Sender<MetricRow>,
+    events: mpsc::Sender<Event>,
+}
+
+/// What the task works on.
+pub struct IntakeConfig {
+    /// Where alerts and exposures go.
+    pub store: Store,
+    /// Where arms are looked up.
+    pub book: Arc<PolicyBook>,
+    /// Whose alerts and experiments there may be.
+    pub tenants: Vec<TenantId>,
+    /// When to raise alerts.
+    pub rules: AlertRules,
+    /// What time it is.
+    pub clock: Clock,
+}
+
+impl Intake {
+    /// Starts the task on the current tokio runtime. It ends with the last clone.
+    pub fn start(config: IntakeConfig) -> Self {
+        let (rows, arriving_rows) = mpsc::channel(ROWS_MAX);
+        let (events, arriving_events) = mpsc::channel(EVENTS_MAX);
+        let task = Task {
+            engine: AlertEngine::new(config.clock.now().steady, config.rules),
+            exposed: HashSet::new(),
+            changes: VecDeque::new(),
+            config,
+        };
+        tokio::spawn(task.run(arriving_rows, arriving_events));
+        Self { rows, events }
+    }
+
+    /// Leaves a row; never waits.
+    pub fn row(&self, row: &MetricRow) {
+        if self.rows.try_send(row.clone()).is_err() {
+            counter!(figures::INTAKE_DROPPED, "what" => "row").increment(1);
+        }
+    }
+
+    /// Leaves an event; never waits.
+    pub fn event(&self, event: &Event) {
+        if self.events.try_send(event.clone()).is_err() {
+            counter!(figures::INTAKE_DROPPED, "what" => "event").increment(1);
+        }
+    }
+}
+
+struct Task {
+    config: IntakeConfig,
+    engine: AlertEngine,
+    exposed: HashSet<(String, SessionId)>,
+    changes: VecDeque<Change>,
+}
+
+impl Task {
+    async fn run(mut self, mut rows: mpsc::Receiver<MetricRow>, mut events: mpsc::Receiver<Event>) {
+        self.restore().await;
+        let mut refresh = tokio::time::interval(EXPERIMENTS_EVERY);
+        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut told = true;
+        loop {
+            tokio::select! {
+                row = rows.recv() => match row {
+                    Some(row) => self.take(&row).await,
+                    None => return,
+                },
+                event = events.recv(), if told => match event {
+                    Some(event) => counter!(figures::EVENTS, "event" => event.kind.name()).increment(1),
+                    None => told = false,
+                },
+                _ = look.tick() => self.check().await,
+                _ = refresh.tick() => self.refresh().await,
+            }
+        }
+    }
+
+    /// Alerts that were open when the server stopped.
+    async fn restore(&mut self) {
+        for tenant in &self.config.tenants {
+            match self.config.store.open_alerts(tenant).await {
+                Ok(open) => {
+                    for alert in open {
+                        let subject = Subject {
+                            tenant: tenant.clone(),
+                            session: alert.session_id.zip(alert.user_id),
+                        };
+                        self.engine.restore(subject, ours(alert.kind));
+                    }
+                }
+                Err(error) => tracing::warn!(%error, "open alerts cannot be read"),
+            }
+        }
+        figures::raised(self.engine.raised());
+    }
+
+    async fn refresh(&self) {
+        let Self { config, .. } = self;
+        if let Err(error) = experiments::reload(&config.store, &config.book, &config.tenants).await {
+            tracing::warn!(%error, "experiments cannot be read");
+        }
+    }
+
+    async fn take(&mut self, row: &MetricRow) {
+        figures::row(row);
+        self.engine.handle_row(row);
+        let running = self.config.book.experiments(&row.owner.tenant);
+        for experiment in running.iter() {
+            let key = (experiment.id().to_owned(), row.session_id.clone());
+            if self.exposed.contains(&key) {
+                continue;
+            }
+            let arm = experiment.arm_of(&row.owner, &row.call_id);
+            let exposure = Exposure {
+                tenant: row.owner.tenant.clone(),
+                experiment_id: experiment.id().to_owned(),
+                user: row.owner.user.clone(),
+                call_id: row.call_id.clone(),
+                session_id: row.session_id.clone(),
+                // The engine names an arm that it has.
+                arm: experiment.arms()[arm].name.clone(),
+                at: Timestamp::from_micros(row.ts_us),
+            };
+            match self.config.store.expose(&exposure).await {
+                Ok(()) => {
+                    if self.exposed.len() >= EXPOSED_MAX {
+                        self.exposed.clear();
+                    }
+                    self.exposed.insert(key);
+                }
+                // The session's next row tries again.
+                Err(error) => tracing::warn!(%error, "exposure cannot be written"),
+            }
+        }
+    }
+
+    async fn check(&mut self) {
+        let now = self.config.clock.now().steady;
+        if now < self.engine.poll_timeout() && self.changes.is_empty() {
+            return;
+        }
+        self.engine.handle_timeout(now);
+        while let Some(change) = self.engine.poll_change() {
+            if self.changes.len() >= CHANGES_MAX {
+                self.changes.pop_front();
+                counter!(figures::INTAKE_DROPPED, "what" => "alert").increment(1);
+            }
+            self.changes.push_back(change);
+        }
+        figures::raised(self.engine.raised());
+        while let Some(change) = self.changes.pop_front() {
+            let level = if change.raised { "raised" } else { "cleared" };
+            match self.write(&change).await {
+                Ok(()) => tracing::warn!(
+                    kind = change.kind.as_str(),
+                    value = change.value,
+                    limit = change.limit,
+                    "alert {level}"
+                ),
+                Err(error) if error.is_transient() => {
+                    tracing::warn!(%error, "alert waits for the database");
+                    self.changes.push_front(change);
+                    return;
+                }
+                Err(error) => tracing::error!(%error, kind = change.kind.as_str(), "alert refused"),
+            }
+        }
+    }
+
+    async fn write(&self, change: &Change) -> Result<(), StoreError> {
+        let now = self.config.clock.now().wall.into();
+        let Subject { tenant, session } = &change.subject;
+        let key = match session {
+            Some((session, _)) => format!("{}:{session}", change.kind.as_str()),
+            None => change.kind.as_str().to_owned(),
+        };
+        if !change.raised {
+            self.config.store.resolve_alert(tenant, &key, now).await?;
+            return Ok(());
+        }
+        let alert = NewAlert {
+            tenant: tenant.clone(),
+            key,
+            kind: theirs(change.kind),
+            severity: match change.kind.severity() {
+                "critical" => Severity::Critical,
+                _ => Severity::Warning,
+            },
+            user: session.as_ref().map(|(_, user)| user.clone()),
+            session: session.as_ref().map(|(session, _)| session.clone()),
+            message: change.message(),
+            value: change.value.unwrap_or_default(),
+            threshold: change.limit,
+        };
+        self.config.store.raise_alert(&alert, QUIET, now).await?;
+        Ok(())
+    }
+}
+
+/// The store's kind of ours.
+pub(crate) fn theirs(kind: AlertKind) -> auralink_store::AlertKind {
+    match kind {
+        AlertKind::FallbackRate => auralink_store::AlertKind::FallbackRate,
+        AlertKind::Quality => auralink_store::AlertKind::Quality,
+        AlertKind::Latency => auralink_store::AlertKind::Latency,
+        AlertKind::ErrorBudget => auralink_store::AlertKind::ErrorBudget,
+        AlertKind::Capacity => auralink_store::AlertKind::Capacity,
+    }
+}
+
+fn ours(kind: auralink_store::AlertKind) -> AlertKind {
+    match kind {
+        auralink_store::AlertKind::FallbackRate => AlertKind::FallbackRate,
+        auralink_store::AlertKind::Quality => AlertKind::Quality,
+        auralink_store::AlertKind::Latency => AlertKind::Latency,
+        auralink_store::AlertKind::ErrorBudget => AlertKind::ErrorBudget,
+        auralink_store::AlertKind::Capacity => AlertKind::Capacity,
+    }
+}

@@ -1,0 +1,13 @@
+//! The API as its callers see it, on a database in memory.
+#![allow(clippy::unwrap_used)] // a test may panic
+
+mod alerts;
+mod api;
+mod config;
+mod document;
+mod experiments;
+mod figures;
+mod hostile;
+mod isolation;
+mod privacy;
+mod webhooks;
