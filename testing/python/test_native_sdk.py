@@ -85,9 +85,10 @@ class NativeSdk(unittest.TestCase):
     def tearDownClass(cls):
         cls.server.stop()
 
-    def test_a_tone_keeps_its_frequency_and_amplitude_through_the_server(self):
+    def hear_tone(self, single_peer_connection):
         try:
-            heard = asyncio.run(carry_tone(self.server.url, "tone", True))
+            room = f"tone-{single_peer_connection}"
+            heard = asyncio.run(carry_tone(self.server.url, room, single_peer_connection))
         except Exception:
             print("\n".join(self.server.lines[-30:]))
             raise
@@ -95,6 +96,12 @@ class NativeSdk(unittest.TestCase):
         print(f"heard {frequency:.1f} Hz at {amplitude:.3f} (sent {TONE_HZ} Hz at {AMPLITUDE})")
         self.assertAlmostEqual(frequency, TONE_HZ, delta=1.0)
         self.assertAlmostEqual(amplitude, AMPLITUDE, delta=0.15 * AMPLITUDE)
+
+    def test_a_tone_keeps_its_frequency_and_amplitude_with_one_peer_connection_per_client(self):
+        self.hear_tone(True)
+
+    def test_a_tone_keeps_its_frequency_and_amplitude_with_two_peer_connections_per_client(self):
+        self.hear_tone(False)
 
     def test_a_wrong_secret_is_refused(self):
         async def join():

@@ -26,6 +26,7 @@ mod driver;
 mod line;
 mod metrics;
 mod participant;
+mod quality;
 mod room;
 mod sdp;
 mod sequence;

@@ -12,6 +12,7 @@ use str0m::media::Mid;
 use tokio::sync::mpsc;
 
 use crate::line::Line;
+use crate::quality::QualityMeter;
 use crate::track::Track;
 use crate::transport::{Role, Transport};
 
@@ -128,6 +129,10 @@ pub struct Participant {
     pub backlog: Backlog,
     /// Round trip to him, as last reported on anything.
     pub rtt: Option<Duration>,
+    /// How good his connection is.
+    pub quality: QualityMeter,
+    /// Whether he was told how good the others' connections are.
+    pub told_quality: bool,
 }
 
 impl Participant {

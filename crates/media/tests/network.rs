@@ -6,11 +6,12 @@ mod peer;
 use std::time::{Duration, Instant};
 
 use auralink_types::NetworkClass;
+use livekit_protocol as proto;
 use peer::aic::{Microphone, policy, serve_aic};
-use peer::{in_both_shapes, two, until};
+use peer::{Peer, in_both_shapes, two, until};
 use str0m::media::MediaKind;
 
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(40);
 
 #[tokio::test]
 async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
@@ -42,6 +43,16 @@ async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
                     start.elapsed() < PATIENCE,
                     "one in {lose_every} lost, and the classes were {seen:?}"
                 );
+            }
+            let bad = proto::ConnectionQuality::Poor as i32;
+            let told = |p: &Peer| {
+                p.quality_of("bert")
+                    .is_some_and(|q| (q == bad) == (lose_every > 0))
+            };
+            while !(told(&anna) && told(&bert)) {
+                microphone.step(&mut anna, &mut bert).await;
+                let seen = (anna.quality_of("bert"), bert.quality_of("bert"));
+                assert!(start.elapsed() < PATIENCE, "bert's bars are {seen:?}");
             }
             println!("one in {lose_every} lost: {seen:?}");
         }

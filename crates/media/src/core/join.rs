@@ -14,6 +14,7 @@ use super::offer::IceStart;
 use super::{Core, MAX_PARTICIPANTS};
 use crate::command::{Join, Topology};
 use crate::participant::{Backlog, Participant, Pid, RoomKey, Socket, SocketId, Subscription};
+use crate::quality::QualityMeter;
 use crate::room::Room;
 use crate::session::Session;
 use crate::transport::{Transport, TransportId};
@@ -119,8 +120,11 @@ impl Core {
             auto_subscribe,
             backlog: Backlog::default(),
             rtt: None,
+            quality: QualityMeter::default(),
+            told_quality: false,
         };
-        tracing::info!(participant = %participant.sid, room = %key.name, "participant joined");
+        let transports = participant.transports().count();
+        tracing::info!(participant = %participant.sid, room = %key.name, transports, "participant joined");
         let ids: Vec<TransportId> = participant
             .transports()
             .map(|(role, _)| TransportId { pid, role })
@@ -274,6 +278,7 @@ impl Core {
         } else {
             participant.deadline = Some(now + CONNECT_TIMEOUT);
         }
+        participant.told_quality = false;
         // A question or an offer that was under way may never have arrived.
         participant.publisher.asked_to_offer = None;
         let key = participant.room.clone();

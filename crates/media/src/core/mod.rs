@@ -58,6 +58,7 @@ pub struct Core {
     events: VecDeque<(TransportId, SessionEvent)>,
     next_pid: u64,
     next_tick: Instant,
+    next_quality: Instant,
     closing: bool,
     ai: AiState,
     /// Counters of everything.
@@ -81,6 +82,7 @@ impl Core {
             events: VecDeque::new(),
             next_pid: 0,
             next_tick: now + TICK,
+            next_quality: now + network::QUALITY_EVERY,
             closing: false,
             ai: AiState::new(now, wall, ai),
             counters: Counters::default(),

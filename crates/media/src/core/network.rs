@@ -3,15 +3,21 @@
 use std::time::{Duration, Instant};
 
 use auralink_types::{Bitrate, TrackId};
+use livekit_protocol as proto;
+use proto::signal_response::Message;
 use str0m::media::Mid;
 
 use super::Core;
 use crate::participant::Pid;
+use crate::quality::Sample;
 use crate::session::LineReport;
 use crate::tap::LegId;
 
-/// Clock of Opus in RTP.
+/// Clock of Opus in RTP. Video counts nearly twice as fast, so its jitter is judged mildly, as it is heard by nobody.
 const CLOCK: u64 = 48_000;
+
+/// How often participants are told of each other's connections.
+pub(super) const QUALITY_EVERY: Duration = Duration::from_secs(5);
 
 impl Core {
     /// How a subscriber's network treats a leg.
@@ -21,8 +27,8 @@ impl Core {
         {
             subscriber.rtt = Some(rtt);
         }
+        let Sample { loss, rtt, jitter } = self.note_quality(pid, report);
         for (publisher, id) in self.heard_by(pid, |mid| mid == report.mid) {
-            let (loss, rtt, jitter) = self.figures(pid, report);
             self.with_tap(now, publisher, &id, |_, tapped| {
                 tapped.tap.set_leg_network(now, LegId(pid.0), loss, rtt, jitter);
             });
@@ -31,6 +37,7 @@ impl Core {
 
     /// How a publisher's network treats a track.
     pub(super) fn uplink_reported(&mut self, now: Instant, pid: Pid, report: &LineReport) {
+        let Sample { loss, rtt, jitter } = self.note_quality(pid, report);
         let on_line = self.people.get_mut(&pid).and_then(|p| p.track_on(report.mid));
         let Some(id) = on_line
             .filter(|track| !track.is_video())
@@ -38,7 +45,6 @@ impl Core {
         else {
             return;
         };
-        let (loss, rtt, jitter) = self.figures(pid, report);
         self.with_tap(now, pid, &id, |_, tapped| {
             tapped.tap.set_uplink_network(now, loss, rtt, jitter);
         });
@@ -65,10 +71,57 @@ impl Core {
             .collect()
     }
 
-    /// Loss, round trip and jitter; a report that knows no round trip gets the participant's last.
-    fn figures(&self, pid: Pid, report: &LineReport) -> (f32, Duration, Duration) {
-        let known = || self.people.get(&pid).and_then(|p| p.rtt);
-        let jitter = Duration::from_micros(u64::from(report.jitter) * 1_000_000 / CLOCK);
-        (report.loss, report.rtt.or_else(known).unwrap_or_default(), jitter)
+    /// Counts a report for the participant's quality; one that knows no round trip gets his last.
+    fn note_quality(&mut self, pid: Pid, report: &LineReport) -> Sample {
+        let participant = self.people.get_mut(&pid);
+        let known = participant.as_ref().and_then(|p| p.rtt);
+        let sample = Sample {
+            loss: report.loss,
+            rtt: report.rtt.or(known).unwrap_or_default(),
+            jitter: Duration::from_micros(u64::from(report.jitter) * 1_000_000 / CLOCK),
+        };
+        if let Some(participant) = participant {
+            participant.quality.handle_sample(sample);
+        }
+        sample
+    }
+
+    /// Tells everybody whose connection has become better or worse, and newcomers how everybody's is.
+    pub(super) fn tell_quality(&mut self) {
+        let rooms: Vec<Vec<Pid>> = self
+            .rooms
+            .values()
+            .map(|room| room.participants.clone())
+            .collect();
+        for room in rooms {
+            let mut changed = Vec::new();
+            let mut all = Vec::new();
+            for pid in &room {
+                let Some(participant) = self.people.get_mut(pid) else {
+                    continue;
+                };
+                let news = participant.quality.look();
+                let Some(info) = participant.quality.info(participant.sid.as_str()) else {
+                    continue;
+                };
+                if participant.grants.hidden {
+                    continue;
+                }
+                changed.extend(news.then(|| info.clone()));
+                all.push(info);
+            }
+            for pid in &room {
+                let Some(participant) = self.people.get_mut(pid) else {
+                    continue;
+                };
+                let fresh = !std::mem::replace(&mut participant.told_quality, true);
+                let updates = if fresh { &all } else { &changed };
+                if !updates.is_empty() {
+                    participant.tell(Message::ConnectionQuality(proto::ConnectionQualityUpdate {
+                        updates: updates.clone(),
+                    }));
+                }
+            }
+        }
     }
 }

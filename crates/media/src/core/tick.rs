@@ -18,6 +18,10 @@ impl Core {
     pub(super) fn tick(&mut self, now: Instant) {
         self.tap_tick(now);
         self.end_calls(now, false);
+        if now >= self.next_quality {
+            self.next_quality = now + super::network::QUALITY_EVERY;
+            self.tell_quality();
+        }
         let late: Vec<Pid> = self
             .people
             .iter()

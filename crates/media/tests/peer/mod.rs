@@ -461,6 +461,19 @@ impl Peer {
         updates.flatten().find(|p| p.identity == identity).cloned()
     }
 
+    /// Latest word about how good somebody's connection is.
+    pub fn quality_of(&self, identity: &str) -> Option<i32> {
+        let join = self.join_response()?;
+        let known = self.info(identity).or_else(|| join.participant.clone())?;
+        self.messages.iter().rev().find_map(|m| match m {
+            Message::ConnectionQuality(update) => {
+                let mut of = update.updates.iter().filter(|u| u.participant_sid == known.sid);
+                of.next().map(|update| update.quality)
+            }
+            _ => None,
+        })
+    }
+
     pub fn published(&self, cid: &str) -> Option<&proto::TrackInfo> {
         self.messages.iter().find_map(|m| match m {
             Message::TrackPublished(published) if published.cid == cid => published.track.as_ref(),
