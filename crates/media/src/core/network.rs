@@ -81,6 +81,7 @@ impl Core {
             jitter: Duration::from_micros(u64::from(report.jitter) * 1_000_000 / CLOCK),
         };
         if let Some(participant) = participant {
+            tracing::debug!(participant = %participant.sid, mid = %report.mid, ?sample, "network report");
             participant.quality.handle_sample(sample);
         }
         sample
