@@ -65,9 +65,7 @@ impl Batch {
                 Arc::ptr_eq(job.decoder.model(), &self.model),
                 "a stream of another model"
             );
-            if let Some(codes) = job.codes {
-                decoder::check(codes).map_err(|error| (number, error))?;
-            }
+            job.received.check().map_err(|error| (number, error))?;
         }
         for jobs in jobs.chunks_mut(GROUP) {
             self.decoding.decode(&self.model, jobs);

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::model::Model;
 use crate::network::{STEPS, Scratch, Streams, TrunkState, step};
+use crate::noise::{self, BANDS};
+use crate::pauses::{Frame, Pauses};
 use crate::search::{Beam, Candidates, Search};
 use crate::{FRAME_SAMPLES, HOP, LATENT, LEVELS_MAX};
 
@@ -14,6 +16,8 @@ pub struct Encoder {
     window: [f32; HOP + FRAME_SAMPLES],
     trunk: TrunkState,
     beam: Beam,
+    pauses: Option<Box<Pauses>>,
+    frame: Frame,
     /// Made at the first frame that is coded alone; a stream that is always batched needs none.
     alone: Option<Box<Work>>,
 }
@@ -35,6 +39,8 @@ impl Encoder {
             window: [0.0; HOP + FRAME_SAMPLES],
             trunk: TrunkState::new(&model.enc_blocks),
             beam: Beam::default(),
+            pauses: None,
+            frame: Frame::Speech,
             alone: None,
             model,
         }
@@ -45,10 +51,25 @@ impl Encoder {
         self.beam = beam;
     }
 
-    /// Codes one frame of [`FRAME_SAMPLES`] samples in −1..=1; `codes.len()` levels, 1 to [`LEVELS_MAX`].
+    /// Looks for pauses from now on, or no longer: discontinuous transmission. Without it every frame is
+    /// [`Frame::Speech`].
+    pub fn set_dtx(&mut self, on: bool) {
+        if on != self.pauses.is_some() {
+            self.pauses = on.then(|| Box::new(Pauses::new()));
+        }
+        self.frame = Frame::Speech;
+    }
+
+    /// What the last frame is worth on the wire; for frames that were coded in a [`Batch`](crate::Batch).
+    pub fn frame(&self) -> Frame {
+        self.frame
+    }
+
+    /// Codes one frame of [`FRAME_SAMPLES`] samples in −1..=1; `codes.len()` levels, 1 to [`LEVELS_MAX`]. The answer
+    /// says whether they need be sent; they are valid in a pause too, for a packet that holds other frames as well.
     ///
     /// A sample that is not finite counts as silence, so that one broken frame cannot poison the stream.
-    pub fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) {
+    pub fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) -> Frame {
         let mut work = self
             .alone
             .take()
@@ -63,16 +84,34 @@ impl Encoder {
             }],
         );
         self.alone = Some(work);
+        self.frame
     }
 
     /// Forgets the past, as if just made.
     pub fn reset(&mut self) {
         self.window.fill(0.0);
         self.trunk.reset();
+        if let Some(pauses) = &mut self.pauses {
+            **pauses = Pauses::new();
+        }
+        self.frame = Frame::Speech;
     }
 
     pub(crate) fn model(&self) -> &Arc<Model> {
         &self.model
+    }
+
+    fn look_for_a_pause(&mut self, mdct: &[f32], mdst: &[f32]) {
+        let Some(pauses) = &mut self.pauses else {
+            return;
+        };
+        let (mut powers, mut level) = ([0.0; BANDS], 0.0);
+        const SHARE: f32 = 0.5 / STEPS as f32;
+        for (c, s) in mdct.chunks_exact(HOP).zip(mdst.chunks_exact(HOP)) {
+            noise::add_powers(&mut powers, SHARE, |k| c[k] * c[k] + s[k] * s[k]);
+            level += SHARE / HOP as f32 * (0..HOP).map(|k| c[k] * c[k] + s[k] * s[k]).sum::<f32>();
+        }
+        self.frame = pauses.push(&powers, level);
     }
 
     fn take(&mut self, pcm: &[f32]) {
@@ -186,6 +225,12 @@ impl Work {
             .zip(frames.chunks_exact_mut(HOP));
         for ((c, s), (features, frame)) in mdct.chunks_exact(HOP).zip(mdst.chunks_exact(HOP)).zip(outputs) {
             model.table.spectrum([c, s], features, frame);
+        }
+        let spectra = mdct
+            .chunks_exact(FRAME_SAMPLES)
+            .zip(mdst.chunks_exact(FRAME_SAMPLES));
+        for (job, (mdct, mdst)) in jobs.iter_mut().zip(spectra) {
+            job.encoder.look_for_a_pause(mdct, mdst);
         }
         let trunk = &mut self.trunk[..rows * model.enc_in.outputs()];
         model.enc_in.apply(rows, features, trunk);

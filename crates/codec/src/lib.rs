@@ -33,16 +33,20 @@ mod kernels;
 mod mdct;
 mod model;
 mod network;
+mod noise;
+mod pauses;
 mod search;
 mod weights;
 
 use std::time::Duration;
 
 pub use batch::Batch;
-pub use decoder::{DecodeError, DecodeJob, Decoder};
+pub use decoder::{DecodeError, DecodeJob, Decoder, Received};
 pub use encoder::{EncodeJob, Encoder};
 pub use kernels::Kernel;
 pub use model::{Manifest, Model, ModelError, ModelId};
+pub use noise::NOISE_CODES;
+pub use pauses::{Frame, NOISE_INTERVAL};
 pub use search::Beam;
 
 /// Samples per second.

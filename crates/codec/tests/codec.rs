@@ -3,6 +3,7 @@
 
 use auralink_codec::{
     Batch, DecodeJob, Decoder, EncodeJob, Encoder, FRAME_SAMPLES, Kernel, LEVELS_MAX, Model, ModelError,
+    Received,
 };
 use serde::Deserialize;
 
@@ -326,7 +327,11 @@ fn a_stream_in_a_batch_is_the_same_to_the_bit_as_alone() {
             .enumerate()
             .map(|(stream, (((_, decoder), codes), pcm))| DecodeJob {
                 decoder,
-                codes: (!lost(stream, at)).then_some(&codes[..]),
+                received: if lost(stream, at) {
+                    Received::Nothing
+                } else {
+                    Received::Codes(codes)
+                },
                 pcm,
             })
             .collect();
@@ -354,12 +359,12 @@ fn a_batch_names_the_job_whose_codes_make_no_sense_and_touches_none() {
     let mut jobs = [
         DecodeJob {
             decoder: &mut a,
-            codes: Some(&[1, 2, 3]),
+            received: Received::Codes(&[1, 2, 3]),
             pcm: &mut first,
         },
         DecodeJob {
             decoder: &mut b,
-            codes: Some(&[1, 1024]),
+            received: Received::Codes(&[1, 1024]),
             pcm: &mut second,
         },
     ];

@@ -3,7 +3,9 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
-use auralink_codec::{Batch, DecodeJob, Decoder, EncodeJob, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model};
+use auralink_codec::{
+    Batch, DecodeJob, Decoder, EncodeJob, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, NOISE_CODES, Received,
+};
 
 thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
@@ -34,6 +36,7 @@ fn a_running_stream_never_allocates() -> Result<(), Box<dyn std::error::Error>> 
     let model = Model::builtin()?;
     let (mut encoder, mut decoder) = (Encoder::new(model.clone()), Decoder::new(model));
     let (mut codes, mut pcm) = ([0u16; LEVELS_MAX], [0.1f32; FRAME_SAMPLES]);
+    encoder.set_dtx(true);
     encoder.encode(&pcm, &mut codes);
     decoder.decode(&codes, &mut pcm)?;
     let before = ALLOCATIONS.with(Cell::get);
@@ -41,6 +44,7 @@ fn a_running_stream_never_allocates() -> Result<(), Box<dyn std::error::Error>> 
     for _ in 0..20 {
         encoder.encode(&pcm, &mut codes);
         decoder.decode(&codes, &mut pcm)?;
+        decoder.decode_noise(&[500; NOISE_CODES], &mut pcm)?;
         decoder.conceal(&mut pcm);
     }
     encoder.reset();
@@ -76,12 +80,12 @@ fn a_batch_never_allocates() -> Result<(), Box<dyn std::error::Error>> {
             .decode(&mut [
                 DecodeJob {
                     decoder: &mut c,
-                    codes: Some(&codes[0]),
+                    received: Received::Codes(&codes[0]),
                     pcm: left,
                 },
                 DecodeJob {
                     decoder: &mut d,
-                    codes: None,
+                    received: Received::Nothing,
                     pcm: right,
                 },
             ])

@@ -1,0 +1,88 @@
+//! When there is nothing to say: voice activity on the encoder's own spectrum, and what to send in a pause.
+//!
+//! A frame is speech when it stands out over what is always there ([`Floor`]), and for 200 ms after that. Doubt counts
+//! as speech: in the first 1.5 s, and wherever it is loud, so that a steady tone or music is not taken for a room.
+
+use crate::noise::{BANDS, Floor, NOISE_CODES, Powers, to_codes};
+
+/// What a frame is worth on the wire.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Frame {
+    /// Its codes have to be sent.
+    Speech,
+    /// A pause: instead of the frame's codes these are sent, marked as noise; the decoder goes on with noise of that
+    /// kind until the next frame. At the start of a pause and every [`NOISE_INTERVAL`] frames in it.
+    Noise([u16; NOISE_CODES]),
+    /// A pause: nothing need be sent.
+    Pause,
+}
+
+/// Frames from one description of the noise to the next: 400 ms.
+pub const NOISE_INTERVAL: u32 = 20;
+
+/// Frames after the last voice that still count as speech: 200 ms.
+const HANGOVER: u32 = 10;
+/// Mean over the bands by which speech stands out, dB.
+const OVER_FLOOR_DB: f32 = 3.5;
+/// The same for a single band.
+const BAND_OVER_FLOOR_DB: f32 = 11.0;
+/// Power per sample from which a frame is speech whatever the floor: −35 dBFS.
+const LOUD: f32 = 3.16e-4;
+/// Power per sample under which it is a pause whatever the floor: −78 dBFS.
+const SILENT: f32 = 1.6e-8;
+/// Keeps ratios of silence finite: −100 dBFS.
+const FLOOR: f32 = 1e-10;
+/// Share of a frame in the noise that is described.
+const AVERAGING: f32 = 0.15;
+
+/// Tells speech from pauses, frame by frame.
+pub(crate) struct Pauses {
+    floor: Floor,
+    noise: Powers,
+    /// Frames since a voice was heard.
+    silent_for: u32,
+}
+
+impl Pauses {
+    pub(crate) fn new() -> Self {
+        Self {
+            floor: Floor::NEW,
+            noise: [0.0; BANDS],
+            silent_for: 0,
+        }
+    }
+
+    /// Takes the band powers of the next frame.
+    pub(crate) fn push(&mut self, powers: &Powers, level: f32) -> Frame {
+        self.floor.push(powers);
+        if self.is_voice(powers, level) {
+            self.silent_for = 0;
+            return Frame::Speech;
+        }
+        self.silent_for = self.silent_for.saturating_add(1);
+        // The noise is averaged from the first frame without voice on, through the hangover.
+        let share = AVERAGING.max(1.0 / self.silent_for as f32);
+        for (noise, power) in self.noise.iter_mut().zip(powers) {
+            *noise += share * (power - *noise);
+        }
+        match self.silent_for.checked_sub(HANGOVER + 1) {
+            None => Frame::Speech,
+            Some(paused) if paused.is_multiple_of(NOISE_INTERVAL) => Frame::Noise(to_codes(&self.noise)),
+            Some(_) => Frame::Pause,
+        }
+    }
+
+    fn is_voice(&self, powers: &Powers, level: f32) -> bool {
+        if level < SILENT {
+            return false;
+        }
+        let Some(floor) = self.floor.powers().filter(|_| level < LOUD) else {
+            return true;
+        };
+        let over = std::array::from_fn::<f32, BANDS, _>(|band| {
+            10.0 * ((powers[band] + FLOOR) / (floor[band] + FLOOR)).log10()
+        });
+        let mean = over.iter().map(|db| db.max(0.0)).sum::<f32>() / BANDS as f32;
+        mean > OVER_FLOOR_DB || over.iter().any(|&db| db > BAND_OVER_FLOOR_DB)
+    }
+}
