@@ -8,6 +8,7 @@ mod check;
 mod clocks;
 mod openapi;
 mod python;
+mod sdk;
 mod step;
 mod test;
 
@@ -55,6 +56,8 @@ enum Chore {
     Openapi,
     /// Foreign tests of the REST API: schemathesis with every check on, against a live server.
     Schemathesis,
+    /// The speech codec as WebAssembly, built and tried in Node and Chromium.
+    Sdk,
     /// Formats every crate.
     Fmt,
 }
@@ -71,6 +74,7 @@ fn main() -> ExitCode {
                 test::run(&place)?;
             }
             if !rust_only {
+                sdk::test(&place)?;
                 acceptance::run(&place)?;
             }
             Ok(0)
@@ -79,6 +83,7 @@ fn main() -> ExitCode {
         Chore::Bench { options } => bench::run(&place, options),
         Chore::Openapi => openapi::export(&place),
         Chore::Schemathesis => openapi::schemathesis(&place).map(|()| 0),
+        Chore::Sdk => sdk::run(&place),
         Chore::Fmt => step::cargo(&place, ["fmt", "--all"]).run().map(|()| 0),
     });
     match done {

@@ -2,6 +2,7 @@
 
 mod bench;
 mod resample;
+mod score;
 mod sound;
 
 use std::fs;
@@ -44,16 +45,26 @@ pub enum CodecCommand {
         #[arg(long)]
         json: bool,
     },
-    /// Time encoder and decoder, frame by frame, on one core.
+    /// Say how much a recording lost against what was spoken.
+    Score {
+        /// WAV file of what was spoken.
+        reference: PathBuf,
+        /// WAV file of what was heard.
+        degraded: PathBuf,
+        /// Print JSON.
+        #[arg(long)]
+        json: bool,
+    },
+    /// Time encoder and decoder on one core: alone and in batches, on every kernel and width of the search.
     Bench {
         /// A WAV file to code; without one, a synthetic voice.
         file: Option<PathBuf>,
         /// Rate in kbit/s.
         #[arg(long, default_value = "6", value_parser = levels)]
         kbps: usize,
-        /// Print JSON.
-        #[arg(long)]
-        json: bool,
+        /// Write JSON to this file.
+        #[arg(long, value_name = "FILE")]
+        json: Option<PathBuf>,
     },
 }
 
@@ -68,6 +79,11 @@ pub fn run(command: CodecCommand) -> anyhow::Result<()> {
             json,
         } => file_info(&file, json),
         CodecCommand::Bench { file, kbps, json } => bench::run(file.as_deref(), kbps, json),
+        CodecCommand::Score {
+            reference,
+            degraded,
+            json,
+        } => score::run(&reference, &degraded, json),
     }
 }
 
@@ -260,6 +276,11 @@ mod tests {
         run(CodecCommand::Decode {
             input: path("x.aic"),
             output: path("out.wav"),
+        })?;
+        run(CodecCommand::Score {
+            reference: path("in.wav"),
+            degraded: path("out.wav"),
+            json: true,
         })?;
         let (before, after) = (sound::read(&path("in.wav"))?, sound::read(&path("out.wav"))?);
         assert_eq!(before.len(), 16_000);

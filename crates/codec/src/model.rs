@@ -141,14 +141,16 @@ impl Model {
     /// The model built into this crate, loaded once.
     pub fn builtin() -> Result<Arc<Self>, ModelError> {
         static BUILTIN: OnceLock<Result<Arc<Model>, ModelError>> = OnceLock::new();
-        BUILTIN
-            .get_or_init(|| {
-                Self::load(
-                    include_bytes!("../../../models/aic-speech-1.safetensors"),
-                    include_bytes!("../../../models/aic-speech-1.json"),
-                )
-            })
-            .clone()
+        BUILTIN.get_or_init(|| Self::builtin_for(Kernel::best())).clone()
+    }
+
+    /// The built-in model for a kernel of one's choice, loaded anew: for benchmarks.
+    pub fn builtin_for(kernel: Kernel) -> Result<Arc<Self>, ModelError> {
+        Self::load_for(
+            kernel,
+            include_bytes!("../../../models/aic-speech-1.safetensors"),
+            include_bytes!("../../../models/aic-speech-1.json"),
+        )
     }
 
     /// Checks manifest, hash, shapes and values, in that order; runs on the fastest kernel there is.

@@ -103,8 +103,8 @@ impl Floor {
     }
 }
 
-/// How far the noise moves towards a new description per frame.
-const GLIDE: f32 = 0.2;
+/// How far the noise moves towards a new description per frame, up and down.
+const GLIDE: (f32, f32) = (0.2, 0.5);
 
 /// Noise of a description, frame by frame.
 #[derive(Clone)]
@@ -135,7 +135,8 @@ impl Comfort {
     /// Once per frame.
     pub(crate) fn advance(&mut self) {
         for (power, target) in self.powers.iter_mut().zip(self.target) {
-            *power += GLIDE * (target - *power);
+            let share = if target > *power { GLIDE.0 } else { GLIDE.1 };
+            *power += share * (target - *power);
         }
     }
 

@@ -32,12 +32,16 @@ const LOUD: f32 = 3.16e-4;
 const SILENT: f32 = 1.6e-8;
 /// Keeps ratios of silence finite: −100 dBFS.
 const FLOOR: f32 = 1e-10;
-/// Share of a frame in the noise that is described.
-const AVERAGING: f32 = 0.15;
+/// Most that the described noise is over the floor.
+const OVER_FLOOR: f32 = 1.5;
+/// Share of a frame in the noise that is described, when it is softer and when it is louder.
+const FALLING: f32 = 0.5;
+const RISING: f32 = 0.15;
 
 /// Tells speech from pauses, frame by frame.
 pub(crate) struct Pauses {
     floor: Floor,
+    /// Base 2 logarithms of the noise's powers.
     noise: Powers,
     /// Frames since a voice was heard.
     silent_for: u32,
@@ -60,16 +64,29 @@ impl Pauses {
             return Frame::Speech;
         }
         self.silent_for = self.silent_for.saturating_add(1);
-        // The noise is averaged from the first frame without voice on, through the hangover.
-        let share = AVERAGING.max(1.0 / self.silent_for as f32);
+        // Averaged from the first frame without voice on, as logarithms: a voice that dies away is soon forgotten.
         for (noise, power) in self.noise.iter_mut().zip(powers) {
-            *noise += share * (power - *noise);
+            let power = (power + FLOOR).log2();
+            let share = if power < *noise { FALLING } else { RISING };
+            *noise = if self.silent_for == 1 {
+                power
+            } else {
+                *noise + share * (power - *noise)
+            };
         }
         match self.silent_for.checked_sub(HANGOVER + 1) {
             None => Frame::Speech,
-            Some(paused) if paused.is_multiple_of(NOISE_INTERVAL) => Frame::Noise(to_codes(&self.noise)),
+            Some(paused) if paused.is_multiple_of(NOISE_INTERVAL) => {
+                Frame::Noise(to_codes(&self.described()))
+            }
             Some(_) => Frame::Pause,
         }
+    }
+
+    /// The averaged noise without what a voice that dies away left in it.
+    fn described(&self) -> Powers {
+        let most = self.floor.powers().unwrap_or([f32::INFINITY; BANDS]);
+        std::array::from_fn(|band| (self.noise[band].exp2() - FLOOR).min(OVER_FLOOR * most[band]))
     }
 
     fn is_voice(&self, powers: &Powers, level: f32) -> bool {
