@@ -11,15 +11,20 @@ pub enum Frame {
     /// Its codes have to be sent.
     Speech,
     /// A pause: instead of the frame's codes these are sent, marked as noise; the decoder goes on with noise of that
-    /// kind until the next frame. At the start of a pause and every [`NOISE_INTERVAL`] frames in it.
+    /// kind until the next frame. At the start of a pause, every
+    /// [`NOISE_INTERVAL`] frames in it, and sooner where the noise becomes softer.
     Noise([u16; NOISE_CODES]),
     /// A pause: nothing need be sent.
     Pause,
 }
 
-/// Frames from one description of the noise to the next: 400 ms.
+/// Frames from one description of the noise to the next, at most: 400 ms.
 pub const NOISE_INTERVAL: u32 = 20;
 
+/// Frames to the next description where the noise becomes softer: 100 ms.
+const SOFTER_INTERVAL: u32 = 5;
+/// How much softer, mean over the bands: 3 dB.
+const SOFTER_LOG2: f32 = 1.0;
 /// Frames after the last voice that still count as speech: 200 ms.
 const HANGOVER: u32 = 10;
 /// Mean over the bands by which speech stands out, dB.
@@ -43,6 +48,9 @@ pub(crate) struct Pauses {
     floor: Floor,
     /// Base 2 logarithms of the noise's powers.
     noise: Powers,
+    /// What was described last.
+    described: Powers,
+    since_described: u32,
     /// Frames since a voice was heard.
     silent_for: u32,
 }
@@ -52,6 +60,8 @@ impl Pauses {
         Self {
             floor: Floor::NEW,
             noise: [0.0; BANDS],
+            described: [0.0; BANDS],
+            since_described: 0,
             silent_for: 0,
         }
     }
@@ -74,17 +84,32 @@ impl Pauses {
                 *noise + share * (power - *noise)
             };
         }
-        match self.silent_for.checked_sub(HANGOVER + 1) {
-            None => Frame::Speech,
-            Some(paused) if paused.is_multiple_of(NOISE_INTERVAL) => {
-                Frame::Noise(to_codes(&self.described()))
-            }
-            Some(_) => Frame::Pause,
+        if self.silent_for <= HANGOVER {
+            return Frame::Speech;
         }
+        self.since_described += 1;
+        let begins = self.silent_for == HANGOVER + 1;
+        if begins || self.since_described >= NOISE_INTERVAL || self.is_softer() {
+            self.since_described = 0;
+            self.described = self.noise;
+            return Frame::Noise(to_codes(&self.description()));
+        }
+        Frame::Pause
+    }
+
+    /// Whether the noise has become clearly softer than was said, as when a voice dies away in a room.
+    fn is_softer(&self) -> bool {
+        let fall: f32 = self
+            .described
+            .iter()
+            .zip(&self.noise)
+            .map(|(said, is)| said - is)
+            .sum();
+        self.since_described >= SOFTER_INTERVAL && fall > SOFTER_LOG2 * BANDS as f32
     }
 
     /// The averaged noise without what a voice that dies away left in it.
-    fn described(&self) -> Powers {
+    fn description(&self) -> Powers {
         let most = self.floor.powers().unwrap_or([f32::INFINITY; BANDS]);
         std::array::from_fn(|band| (self.noise[band].exp2() - FLOOR).min(OVER_FLOOR * most[band]))
     }

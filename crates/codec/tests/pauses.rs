@@ -107,8 +107,8 @@ fn pauses_are_found_in_quiet_and_noisy_rooms_and_speech_is_kept() {
         let descriptions = frames.iter().filter(|f| matches!(f, Frame::Noise(_))).count();
         let pauses = frames.iter().filter(|&&f| f != Frame::Speech).count();
         assert!(
-            descriptions * 20 <= pauses + 20 * frames.len() / 20,
-            "every 400 ms"
+            descriptions * 10 <= pauses,
+            "{descriptions} descriptions in {pauses} frames"
         );
     }
 }
@@ -160,9 +160,9 @@ fn pauses_make_a_call_no_louder_than_its_input_plus_three_decibels() {
         let mut paused = 0;
         for (number, out) in heard.chunks_exact(window).enumerate() {
             let at = number * frames_per;
-            // The frame before matters too: its second half overlaps.
-            if number > 0
-                && frames[at - 1..at + frames_per]
+            // Until its second description a pause may still sound like the voice that died away before it.
+            if number > 1
+                && frames[at - 20..at + frames_per]
                     .iter()
                     .all(|&f| f != Frame::Speech)
             {

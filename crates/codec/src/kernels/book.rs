@@ -14,6 +14,7 @@ pub(crate) const LANES: usize = 16;
 const FULL: f32 = 127.0;
 
 /// Entries rounded, in panels of 16.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) enum Rounded {
     /// For dot products of unsigned by signed bytes: entry + 128, `[panel][LATENT / 4][16 lanes][4]`.
     Bytes(Vec<[u8; 64]>),

@@ -7,6 +7,7 @@ use super::half::exact_half;
 pub(super) const PANEL: usize = 32;
 
 /// Weights in panels of 32 outputs: `[outputs / 32][inputs][32]`.
+#[cfg_attr(not(target_arch = "x86_64"), allow(dead_code))]
 pub(super) enum Packed {
     Single(Vec<f32>),
     Half(Vec<u16>),

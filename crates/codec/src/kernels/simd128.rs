@@ -113,7 +113,7 @@ fn scores<const R: usize>(
             });
             store(&mut costs[r * ENTRIES + panel * LANES..], cost);
             // a < b ? a : b, as everywhere.
-            let least = std::array::from_fn(|part| f32x4_pmin(least[part], cost[part]));
+            let least: [v128; 4] = std::array::from_fn(|part| f32x4_pmin(least[part], cost[part]));
             store(&mut minima[r], least);
         }
     }
