@@ -66,14 +66,14 @@ pub fn plans() -> Vec<Plan> {
         Plan {
             mode: "neural",
             about: "Aggressive with the quality floor given up, so that the ladder goes down to the neural codec.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
             clients: Clients::Aic,
             outage: None,
         },
         Plan {
             mode: "worker_killed",
             about: "The server codes what a stock client says for one that understands AIC; its AI worker is killed in mid-call and comes back.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
             clients: Clients::StockSpeaker,
             outage: Some(Outage {
                 at: 0.35,
@@ -83,7 +83,7 @@ pub fn plans() -> Vec<Plan> {
         Plan {
             mode: "neural_speaker_killed",
             about: "A client begins with the neural codec although a stock client listens; the server steers it, and its AI worker is killed in mid-call.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.22 })),
+            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
             clients: Clients::NeuralSpeaker,
             outage: Some(Outage {
                 at: 0.35,

@@ -171,7 +171,7 @@ impl AudioTap {
                         .iter()
                         .any(|leg| !playable(&leg.caps, source.coding, source.model))
             });
-        let mut ask = self.steer.decide(now, wish);
+        let mut ask = self.steer.decide(now, wish, !self.legs.is_empty());
         if ask.is_none() && unheard {
             ask = self.steer.insist(now, urgent);
         }

@@ -71,20 +71,29 @@ impl Source {
             .or_else(|| wire_bitrate(asked.rung()).filter(|_| obeys))
     }
 
-    /// Whether this is what was asked for.
+    /// Whether this is what was asked for, as far as was heard: a stock client takes the packet time and not the rate.
     pub(super) fn obeys(&self, asked: SourceCodec) -> bool {
         match asked {
             SourceCodec::Own => self.coding == InKind::Opus,
-            SourceCodec::Lean(lean) => self.coding == InKind::Opus && !self.red && self.packet == lean.packet,
+            SourceCodec::Lean(lean) => {
+                let most = lean.bitrate.as_bps() * 5 / 4;
+                self.coding == InKind::Opus
+                    && !self.red
+                    && self.packet == lean.packet
+                    && self.payload_bitrate().is_none_or(|rate| rate.as_bps() <= most)
+            }
             SourceCodec::Neural(neural) => {
                 self.coding == InKind::Aic && self.packet == neural.packet && self.rate == Some(neural.rate)
             }
         }
     }
 
-    /// The rung it corresponds to; Opus without RED is lean only where it was asked for.
-    pub(super) fn rung(&self, steered: bool) -> Rung {
+    /// The rung it corresponds to: what was asked for where that is what comes, because encoders stay below their
+    /// target rate; Opus without RED is lean only where something was asked for.
+    pub(super) fn rung(&self, asked: SourceCodec) -> Rung {
+        let steered = asked != SourceCodec::Own;
         match self.coding {
+            InKind::Opus if steered && self.obeys(asked) => asked.rung(),
             InKind::Aic => Rung::Neural(Neural {
                 rate: self.rate.unwrap_or(NeuralRate::Kbps6),
                 packet: self.packet,

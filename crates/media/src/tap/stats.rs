@@ -99,7 +99,7 @@ impl AudioTap {
             unused: self.stats.unused,
             coded: self.stats.coded,
             rescued: self.stats.rescued,
-            source: self.source.map(|source| source.rung(self.steer.steers())),
+            source: self.source.map(|source| source.rung(self.steer.asked())),
             legs: self.legs.iter().map(leg_snapshot).collect(),
         }
     }

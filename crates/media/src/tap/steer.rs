@@ -19,6 +19,8 @@ const INSIST: Duration = Duration::from_secs(1);
 pub(super) struct Steer {
     asked: SourceCodec,
     asked_at: Option<Instant>,
+    /// Nobody listened when that was asked for.
+    unheard: bool,
 }
 
 impl Steer {
@@ -26,6 +28,7 @@ impl Steer {
         Self {
             asked: SourceCodec::Own,
             asked_at: None,
+            unheard: false,
         }
     }
 
@@ -58,8 +61,8 @@ impl Steer {
         Some(self.asked)
     }
 
-    /// The new wish, if it changed and may be told now.
-    pub(super) fn decide(&mut self, now: Instant, wish: SourceCodec) -> Option<SourceCodec> {
+    /// The new wish, if it changed and may be told now. Whoever comes to hear it first does not wait.
+    pub(super) fn decide(&mut self, now: Instant, wish: SourceCodec, heard: bool) -> Option<SourceCodec> {
         if wish == self.asked {
             return None;
         }
@@ -67,11 +70,12 @@ impl Steer {
             .asked_at
             .is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
         let needed = wish == SourceCodec::Own || matches!(self.asked, SourceCodec::Neural(_));
-        if fresh && !needed {
+        if fresh && !needed && !(self.unheard && heard) {
             return None;
         }
         self.asked = wish;
         self.asked_at = Some(now);
+        self.unheard = !heard;
         Some(wish)
     }
 }

@@ -258,12 +258,14 @@ fn a_steerable_publisher_is_asked_for_the_cheapest_source_that_serves_every_leg(
         matches!(bench.hints[0].source, SourceCodec::Lean(_)),
         "lean while nobody listens"
     );
+    bench.talk_for(1_000);
     bench.tap.add_leg(bench.now, LegId(2), aic_caps());
+    bench.drain();
+    assert!(
+        matches!(bench.hints.last().unwrap().source, SourceCodec::Neural(_)),
+        "the first listener does not wait for the pause between wishes"
+    );
     bench.talk_for(12_000);
-    assert!(matches!(
-        bench.hints.last().unwrap().source,
-        SourceCodec::Neural(_)
-    ));
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
     bench.talk_for(100);
     assert!(matches!(bench.hints.last().unwrap().source, SourceCodec::Lean(_)));
