@@ -141,7 +141,7 @@ fn quality_under_the_floor_buys_a_dearer_rung_first() {
     bench.core.quality = Some(4.2);
     bench.talk_for(4_000);
     let before = wire_bitrate(bench.rung(1)).unwrap();
-    bench.core.quality = Some(3.7);
+    bench.core.quality = Some(3.8);
     bench.talk_for(2_000);
     bench.core.quality = Some(4.2);
     bench.talk_for(1_000);
