@@ -1,5 +1,5 @@
-//! The demo and the benchmarks. Each starts the real server as a child process and places real calls with the
-//! native client; what it prints it also writes as JSON on request.
+//! The demo and the benchmarks. Those about calls start the real server as a child process and place real calls
+//! with the native client; what is printed is also written as JSON on request.
 //!
 //! ```text
 //! ./x demo --seconds 20 --json demo.json
@@ -7,6 +7,7 @@
 //! ./x bench expected --write
 //! ./x bench store --rows 10000000 --database postgres
 //! ./x bench network --profile wifi --json network.json
+//! ./x bench speech --json speech.json
 //! ```
 #![forbid(unsafe_code)]
 
@@ -14,6 +15,7 @@ mod access;
 mod call;
 mod core_process;
 mod cpu;
+mod codecs;
 mod demo;
 mod expected;
 mod forward;
@@ -64,6 +66,11 @@ enum Which {
     /// rung that never moves and beside no AIC. Ends with 0 only if fewer than 1 % of frames fell back on clean, wifi
     /// and 4g.
     Network(network::NetworkOptions),
+    /// Our speech codec beside libopus and Lyra V2: quality at every rate and under loss, weak inputs, time per frame.
+    Speech(codecs::SpeechOptions),
+    /// Codes speech under every condition that the quality estimator is fitted on (crates/quality/fit).
+    #[command(hide = true)]
+    SpeechCode(codecs::CodeOptions),
 }
 
 #[tokio::main]
@@ -75,6 +82,8 @@ async fn main() -> ExitCode {
         Which::Store(options) => store::run(options).await,
         Which::Grpc(options) => grpc::run(options).await,
         Which::Network(options) => network::run(options).await,
+        Which::Speech(options) => codecs::run(options),
+        Which::SpeechCode(options) => codecs::code_for_fit(options),
     };
     match done {
         Ok(true) => ExitCode::SUCCESS,

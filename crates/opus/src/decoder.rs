@@ -4,6 +4,7 @@ use std::ptr::NonNull;
 use opusic_sys::OpusDecoder;
 
 use crate::config::check_rate_and_channels;
+use crate::dred::Dred;
 use crate::error::{OpusError, check};
 use crate::packet::{MAX_PACKET_MS, packet_samples};
 
@@ -78,6 +79,41 @@ impl Decoder {
             pcm,
             true,
         )
+    }
+
+    /// Makes `samples_per_channel` of lost sound that began `before` samples ahead of the packet whose redundancy was
+    /// read. Conceals it where that packet carried none.
+    pub fn decode_dred(
+        &mut self,
+        dred: &Dred,
+        before: usize,
+        samples_per_channel: usize,
+        pcm: &mut [f32],
+    ) -> Result<usize, OpusError> {
+        if !dred.filled {
+            return self.conceal(samples_per_channel, pcm);
+        }
+        self.check_gap(samples_per_channel)?;
+        let needed = samples_per_channel * self.channels;
+        if pcm.len() < needed {
+            return Err(OpusError::OutputTooSmall {
+                got: pcm.len(),
+                needed,
+            });
+        }
+        let before = before.min(self.sample_rate as usize) as i32;
+        // SAFETY: both handles are live, the decoder exclusively borrowed; the redundancy is only read; `pcm` is
+        // writable for samples × channels floats as checked above, and libopus writes at most that.
+        let got = unsafe {
+            opusic_sys::opus_decoder_dred_decode_float(
+                self.handle.as_ptr(),
+                dred.state.as_ptr(),
+                before,
+                pcm.as_mut_ptr(),
+                samples_per_channel as c_int,
+            )
+        };
+        check("opus_decoder_dred_decode_float", got)
     }
 
     /// Makes up for a lost packet of that length.

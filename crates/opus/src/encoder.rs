@@ -140,6 +140,19 @@ impl Encoder {
         )
     }
 
+    /// Carries up to so many 10 ms steps of earlier speech (DRED) in each packet, 0 to 104; 0 switches it off. Nothing
+    /// is carried unless loss is expected and the rate leaves room.
+    pub fn set_dred(&mut self, steps: u8) -> Result<(), OpusError> {
+        if steps > 104 {
+            return Err(OpusError::Config {
+                field: "dred steps",
+                value: steps.into(),
+                expected: "0 to 104",
+            });
+        }
+        self.set("dred", opusic_sys::OPUS_SET_DRED_DURATION_REQUEST, steps.into())
+    }
+
     /// Samples per channel by which the output lags the input, as the encoder states it.
     pub fn lookahead(&mut self) -> Result<usize, OpusError> {
         let mut samples: i32 = 0;

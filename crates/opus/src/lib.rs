@@ -20,12 +20,14 @@
 
 mod config;
 mod decoder;
+mod dred;
 mod encoder;
 mod error;
 mod packet;
 
 pub use config::{Application, Bandwidth, EncoderConfig, FULL_BAND_FROM, Signal};
 pub use decoder::Decoder;
+pub use dred::Dred;
 pub use encoder::Encoder;
 pub use error::OpusError;
 pub use packet::{MAX_PACKET_MS, packet_channels, packet_has_fec, packet_samples};

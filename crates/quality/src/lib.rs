@@ -18,16 +18,20 @@
 
 mod align;
 mod bands;
+mod content;
 mod estimate;
 pub mod expected;
 mod expected_table;
 mod mel;
+mod network;
 mod perception;
 mod regression;
 pub mod savings;
 mod snr;
 mod spectrum;
+mod texture;
 
+pub use content::{Content, ContentDetector};
 pub use estimate::{Estimator, SAMPLE_RATE};
 pub use expected::{neural_mos, opus_mos};
 pub use mel::log_mel_distance;

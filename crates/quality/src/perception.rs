@@ -18,6 +18,10 @@ const SPEECH_POWER: f32 = 2e7;
 const LONG_TERM: f32 = 0.1;
 /// Mean square of the quietest window that can be speech: −55 dBFS.
 const QUIETEST: f32 = 3e-6;
+/// Power below the speech level at which all is silence: −60 dB.
+const FLOOR: f32 = 1e-6;
+/// Speech level over pauses where no pause was heard, in dB.
+const USUAL_FLOOR_DB: f32 = 45.0;
 /// A window is active down to this part of the speech level (−25 dB).
 const ACTIVE: f32 = 3e-3;
 
@@ -34,6 +38,71 @@ pub struct Features {
     pub dulled_db: f32,
     /// Signal-to-noise ratio in dB, −10 to 40: below 1 kHz, 1 to 4 kHz.
     pub snr_db: [f32; 2],
+    /// Correlation of the band envelopes over a block: below 1 kHz, 1 to 4 kHz, above 4 kHz.
+    pub envelope: [f32; 3],
+    /// Correlation of the spectra's shapes in active windows.
+    pub shape: f32,
+    /// Mean signed band difference in dB in active windows: below 1 kHz, 1 to 4 kHz, above 4 kHz.
+    pub excess_db: [f32; 3],
+    /// Decoded over reference in pauses in dB, −20 to 20.
+    pub pause_db: f32,
+    /// Level of speech over that of pauses in the reference in dB, 0 to 60.
+    pub floor_db: f32,
+    /// Energy above 4 kHz in the reference against all in dB, −60 to 0.
+    pub bright_db: f32,
+}
+
+impl Features {
+    /// How many figures these are.
+    pub const COUNT: usize = 18;
+    /// Their names, in the order of [`values`](Self::values).
+    pub const NAMES: [&str; Self::COUNT] = [
+        "disturbance",
+        "added",
+        "distance_low",
+        "distance_mid",
+        "distance_high",
+        "dulled",
+        "snr_low",
+        "snr_mid",
+        "envelope_low",
+        "envelope_mid",
+        "envelope_high",
+        "shape",
+        "excess_low",
+        "excess_mid",
+        "excess_high",
+        "pause",
+        "floor",
+        "bright",
+    ];
+
+    /// All figures in one row.
+    pub fn values(&self) -> [f32; Self::COUNT] {
+        let [distance_low, distance_mid, distance_high] = self.distance_db;
+        let [envelope_low, envelope_mid, envelope_high] = self.envelope;
+        let [excess_low, excess_mid, excess_high] = self.excess_db;
+        [
+            self.disturbance,
+            self.added,
+            distance_low,
+            distance_mid,
+            distance_high,
+            self.dulled_db,
+            self.snr_db[0],
+            self.snr_db[1],
+            envelope_low,
+            envelope_mid,
+            envelope_high,
+            self.shape,
+            excess_low,
+            excess_mid,
+            excess_high,
+            self.pause_db,
+            self.floor_db,
+            self.bright_db,
+        ]
+    }
 }
 
 /// One window of both signals.
@@ -44,15 +113,12 @@ pub(crate) struct Window {
     pub(crate) error: [f32; BANDS],
 }
 
-/// Measures of one block.
+/// Measures of one block; those of active windows and of pauses are sums.
 #[derive(Clone, Copy)]
 pub(crate) struct Block {
     pub(crate) active: usize,
-    disturbance: f32,
-    added: f32,
-    distance_db: [f32; 3],
-    dulled_db: f32,
-    snr_db: [f32; 2],
+    pauses: usize,
+    sum: Features,
 }
 
 /// Long-term state between blocks.
@@ -94,26 +160,27 @@ impl Perception {
     pub(crate) fn block(&mut self, windows: &[Window]) -> Option<Block> {
         let active = self.learn_levels(windows)?;
         let scale = SPEECH_POWER / self.level;
-        let mut block = Block {
-            active: active.iter().filter(|&&active| active).count(),
-            disturbance: 0.0,
-            added: 0.0,
-            distance_db: [0.0; 3],
-            dulled_db: 0.0,
-            snr_db: [0.0; 2],
-        };
+        let count = active.iter().filter(|&&active| active).count();
+        let mut sum = Features::default();
         for (window, active) in windows.iter().zip(active) {
             let (disturbance, added) = self.disturbance(window, scale);
-            block.disturbance += disturbance.powi(6);
-            block.added += added.powi(6);
+            sum.disturbance += disturbance.powi(6);
+            sum.added += added.powi(6);
             if active {
-                self.differences(window, &mut block);
+                self.differences(window, &mut sum);
+            } else {
+                self.pause(window, &mut sum);
             }
         }
         let sixth = |sum: f32| (sum / windows.len() as f32).powf(1.0 / 6.0);
-        block.disturbance = sixth(block.disturbance);
-        block.added = sixth(block.added);
-        Some(block)
+        sum.disturbance = sixth(sum.disturbance);
+        sum.added = sixth(sum.added);
+        sum.envelope = self.envelopes(windows);
+        Some(Block {
+            active: count,
+            pauses: windows.len() - count,
+            sum,
+        })
     }
 
     /// Updates speech level and mean spectra; says which windows are active.
@@ -199,50 +266,130 @@ impl Perception {
         )
     }
 
-    fn differences(&self, window: &Window, block: &mut Block) {
-        let floor = self.level * 1e-6;
+    fn differences(&self, window: &Window, sum: &mut Features) {
+        let floor = self.level * FLOOR;
         let [low, high] = self.split;
-        for (slot, range) in block.distance_db.iter_mut().zip([0..low, low..high, high..BANDS]) {
-            let width = range.len().max(1) as f32;
-            *slot += range
-                .map(|band| decibels(window.decoded[band] + floor, window.reference[band] + floor).abs())
-                .sum::<f32>()
-                / width;
+        let (mut ours, mut theirs) = ([0.0; BANDS], [0.0; BANDS]);
+        for band in 0..BANDS {
+            ours[band] = decibels(window.reference[band] + floor, self.level);
+            theirs[band] = decibels(window.decoded[band] + floor, self.level);
         }
-        for (slot, range) in block.snr_db.iter_mut().zip([0..low, low..high]) {
+        for (n, range) in self.groups().into_iter().enumerate() {
+            let width = range.len().max(1) as f32;
+            let (mut distance, mut excess) = (0.0, 0.0);
+            for band in range {
+                let difference = theirs[band] - ours[band];
+                distance += difference.abs();
+                excess += difference;
+            }
+            sum.distance_db[n] += distance / width;
+            sum.excess_db[n] += excess / width;
+        }
+        for (slot, range) in sum.snr_db.iter_mut().zip([0..low, low..high]) {
             let signal: f32 = window.reference[range.clone()].iter().sum();
             let noise: f32 = window.error[range].iter().sum();
             *slot += decibels(signal + floor, noise + floor).clamp(-10.0, 40.0);
         }
+        sum.shape += correlation(ours.into_iter().zip(theirs));
         let top = |bands: &[f32; BANDS]| bands[high..].iter().sum::<f32>() + floor;
-        block.dulled_db += decibels(top(&window.reference), top(&window.decoded)).clamp(0.0, 40.0);
+        sum.dulled_db += decibels(top(&window.reference), top(&window.decoded)).clamp(0.0, 40.0);
+        let all: f32 = window.reference.iter().sum();
+        sum.bright_db += decibels(top(&window.reference), all + floor).clamp(-60.0, 0.0);
+    }
+
+    fn pause(&self, window: &Window, sum: &mut Features) {
+        let floor = self.level * FLOOR;
+        let (ours, theirs): (f32, f32) = (window.reference.iter().sum(), window.decoded.iter().sum());
+        sum.pause_db += decibels(theirs + floor, ours + floor).clamp(-20.0, 20.0);
+        sum.floor_db += decibels(self.level, ours + floor).clamp(0.0, 60.0);
+    }
+
+    /// How well the envelope of each band is kept over a block, mean of each group.
+    fn envelopes(&self, windows: &[Window]) -> [f32; 3] {
+        let floor = self.level * FLOOR;
+        self.groups().map(|range| {
+            let width = range.len().max(1) as f32;
+            let kept = |band: usize| {
+                let pair = |w: &Window| {
+                    let amplitude = |power: f32| (power + floor).sqrt();
+                    (amplitude(w.reference[band]), amplitude(w.decoded[band]))
+                };
+                correlation(windows.iter().map(pair))
+            };
+            range.map(kept).sum::<f32>() / width
+        })
+    }
+
+    fn groups(&self) -> [std::ops::Range<usize>; 3] {
+        let [low, high] = self.split;
+        [0..low, low..high, high..BANDS]
     }
 }
 
 impl Features {
     /// The features over some blocks; `None` when none has an active window.
     pub(crate) fn over<'a>(blocks: impl Iterator<Item = &'a Block>) -> Option<Self> {
-        let (mut sum, mut count, mut active) = (Self::default(), 0.0, 0.0);
+        let (mut total, mut count, mut active, mut pauses) = (Self::default(), 0.0, 0.0, 0.0);
+        let add = |slots: &mut [f32], values: &[f32]| {
+            for (slot, value) in slots.iter_mut().zip(values) {
+                *slot += value;
+            }
+        };
         for block in blocks {
             count += 1.0;
             active += block.active as f32;
-            sum.disturbance += block.disturbance * block.disturbance;
-            sum.added += block.added * block.added;
-            sum.dulled_db += block.dulled_db;
-            for (slot, value) in sum.distance_db.iter_mut().zip(block.distance_db) {
-                *slot += value;
-            }
-            for (slot, value) in sum.snr_db.iter_mut().zip(block.snr_db) {
-                *slot += value;
-            }
+            pauses += block.pauses as f32;
+            let sum = &block.sum;
+            total.disturbance += sum.disturbance * sum.disturbance;
+            total.added += sum.added * sum.added;
+            total.dulled_db += sum.dulled_db;
+            total.shape += sum.shape;
+            total.pause_db += sum.pause_db;
+            total.floor_db += sum.floor_db;
+            total.bright_db += sum.bright_db;
+            add(&mut total.distance_db, &sum.distance_db);
+            add(&mut total.excess_db, &sum.excess_db);
+            add(&mut total.snr_db, &sum.snr_db);
+            add(&mut total.envelope, &sum.envelope);
         }
+        // Without a pause nothing is known of the floor: what is usual stands for it.
+        let pause = |sum: f32, usual: f32| if pauses > 0.0 { sum / pauses } else { usual };
         (active > 0.0).then(|| Self {
-            disturbance: (sum.disturbance / count).sqrt(),
-            added: (sum.added / count).sqrt(),
-            distance_db: sum.distance_db.map(|value| value / active),
-            dulled_db: sum.dulled_db / active,
-            snr_db: sum.snr_db.map(|value| value / active),
+            disturbance: (total.disturbance / count).sqrt(),
+            added: (total.added / count).sqrt(),
+            distance_db: total.distance_db.map(|value| value / active),
+            dulled_db: total.dulled_db / active,
+            snr_db: total.snr_db.map(|value| value / active),
+            envelope: total.envelope.map(|value| value / count),
+            shape: total.shape / active,
+            excess_db: total.excess_db.map(|value| value / active),
+            pause_db: pause(total.pause_db, 0.0),
+            floor_db: pause(total.floor_db, USUAL_FLOOR_DB),
+            bright_db: total.bright_db / active,
         })
+    }
+}
+
+/// Correlation of pairs, −1 to 1; 0 where one of both does not vary.
+fn correlation(pairs: impl Iterator<Item = (f32, f32)> + Clone) -> f32 {
+    let (mut count, mut x, mut y) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs.clone() {
+        count += 1.0;
+        x += a;
+        y += b;
+    }
+    let (x, y) = (x / count, y / count);
+    let (mut xx, mut yy, mut xy) = (0.0, 0.0, 0.0);
+    for (a, b) in pairs {
+        xx += (a - x) * (a - x);
+        yy += (b - y) * (b - y);
+        xy += (a - x) * (b - y);
+    }
+    let both = (xx * yy).sqrt();
+    if both > f32::MIN_POSITIVE {
+        (xy / both).clamp(-1.0, 1.0)
+    } else {
+        0.0
     }
 }
 
