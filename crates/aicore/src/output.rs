@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use auralink_codec as codec;
 use auralink_engine::Coded;
-use auralink_quality::Estimator;
+use auralink_quality::{Content, Estimator};
 use auralink_types::{PacketTime, Reason, Rung};
 
 use crate::coder::{Coder, LeanCoder, deserves_full_band};
@@ -88,7 +88,12 @@ impl Output {
     }
 
     /// Takes sound that follows what is pending, or starts anew.
-    pub(crate) fn push(&mut self, sound: &Sound<'_>, out: &mut Vec<Coded>) -> Result<(), Reason> {
+    pub(crate) fn push(
+        &mut self,
+        sound: &Sound<'_>,
+        content: Content,
+        out: &mut Vec<Coded>,
+    ) -> Result<(), Reason> {
         let changed = self.fit(sound)?;
         if sound.fresh || changed {
             self.skip();
@@ -115,6 +120,7 @@ impl Output {
                 samples: samples as u64 * TICKS,
                 payload,
                 quality: self.estimator.estimate(),
+                content,
             });
             self.pending.drain(..samples);
             let coded = (samples * WIDE).min(self.pending_wide.len());

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use auralink_codec::Model;
 use auralink_engine::Coded;
+use auralink_quality::ContentDetector;
 use auralink_types::{Reason, Rung};
 use auralink_wire::proto::PcmOutput;
 
@@ -61,6 +62,7 @@ pub(crate) struct Stream {
     input: Input,
     sink: Sink,
     model: Option<Arc<Model>>,
+    detector: ContentDetector,
 }
 
 impl Stream {
@@ -70,7 +72,12 @@ impl Stream {
             Work::Code(_) => Sink::Coders(Vec::new()),
             Work::Decode(output) => Sink::Pcm(Box::new(PcmOut::new(*output)?)),
         };
-        let mut stream = Self { input, sink, model };
+        let mut stream = Self {
+            input,
+            sink,
+            model,
+            detector: ContentDetector::new(),
+        };
         if let Work::Code(rungs) = work {
             stream.set_rungs(rungs)?;
         }
@@ -116,8 +123,9 @@ impl Stream {
         match self.input.decode(frame.source, frame.timestamp, &frame.payload) {
             Decoded::Sound(sound) => match &mut self.sink {
                 Sink::Coders(outputs) => {
+                    let content = self.detector.push(sound.pcm);
                     for output in outputs {
-                        output.push(&sound, &mut done.coded)?;
+                        output.push(&sound, content, &mut done.coded)?;
                     }
                 }
                 Sink::Pcm(out) => match out.convert(sound.pcm) {

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use auralink_quality::Content;
 use auralink_types::{Mos, Reason, Rung};
 
 /// One published track at the AI core.
@@ -71,6 +72,8 @@ pub struct Coded {
     pub payload: Arc<[u8]>,
     /// Estimated quality of this rung on this content so far.
     pub quality: Option<Mos>,
+    /// What the source sounds like.
+    pub content: Content,
 }
 
 /// What the core has to say.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{Coded, InFrame, InKind, Outcome, StreamId};
+use auralink_quality::Content;
 use auralink_types::{Mos, Reason, Rung};
 use auralink_wire::proto::v1::{self, compress_stream_request, compress_stream_response};
 use tokio::sync::mpsc;
@@ -138,5 +139,7 @@ fn coded(packet: v1::CodedPacket) -> Option<Coded> {
         samples: packet.duration,
         payload: Arc::from(&packet.payload[..]),
         quality: packet.quality.map(|quality| Mos::new(quality.mos as f32)),
+        // The service does not say; its estimate of quality has to do.
+        content: Content::Unknown,
     })
 }

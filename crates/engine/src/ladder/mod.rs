@@ -3,7 +3,7 @@
 mod candidates;
 
 use auralink_quality::savings::Preset;
-use auralink_quality::{neural_mos, opus_mos};
+use auralink_quality::{Content, neural_mos, opus_mos};
 use auralink_types::{Bitrate, Mode, Mos, NetworkClass, PacketTime, Policy, QualityScore, Reason, Rung};
 
 use crate::calibration::Calibration;
@@ -51,6 +51,8 @@ pub struct Situation {
     pub red: bool,
     /// The model wants an accelerator and has none: its targets are those of the processor.
     pub no_accelerator: bool,
+    /// What the source sounds like: only speech goes neural.
+    pub content: Content,
 }
 
 impl Situation {
@@ -65,6 +67,7 @@ impl Situation {
             original: None,
             red: true,
             no_accelerator: false,
+            content: Content::Unknown,
         }
     }
 
@@ -158,6 +161,16 @@ pub fn choose(policy: &Policy, situation: &Situation, calibration: &Calibration)
         return original(Some(Reason::Content), situation, policy);
     }
     let mut choice = pick(policy, situation, calibration);
+    if !situation.content.suits_speech_codec() && matches!(choice.rung, Rung::Neural(_)) {
+        let without = Situation {
+            neural: false,
+            ..*situation
+        };
+        choice = Choice {
+            reason: Some(Reason::Content),
+            ..pick(policy, &without, calibration)
+        };
+    }
     if choice.reason.is_none() && dearer_than_calm(policy, situation, calibration, &choice) {
         choice.reason = Some(Reason::UnstableNetwork);
     }
@@ -190,7 +203,7 @@ pub fn stays(
         .packet()
         .is_some_and(|packet| packet.frames() % source.frames() == 0);
     let decodes = match current {
-        Rung::Neural(_) => situation.neural,
+        Rung::Neural(_) => situation.neural && situation.content.suits_speech_codec(),
         Rung::Enhanced(_) => situation.enhanced,
         Rung::Original | Rung::Lean(_) => true,
     };

@@ -54,6 +54,7 @@ impl AudioTap {
                 red: source.red && leg.caps.red,
                 no_accelerator: self.no_accelerator,
                 enhanced: leg.caps.enhances,
+                content: self.content,
                 ..Situation::stock(leg.network.network())
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {
@@ -162,6 +163,7 @@ impl AudioTap {
             self.uplink.network(),
             &self.calibration,
             stereo,
+            self.content,
         );
         let unheard = self.publisher.steerable
             && self.source.is_some_and(|source| {

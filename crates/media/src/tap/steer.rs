@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use auralink_engine::{Calibration, Choice, Network, Situation, choose};
+use auralink_quality::Content;
 use auralink_types::{Lean, NetworkClass, Neural, Policy, Rung, SourceCodec};
 
 use super::PublisherCaps;
@@ -89,6 +90,7 @@ pub(super) fn wish(
     uplink: Network,
     calibration: &Calibration,
     stereo: bool,
+    content: Content,
 ) -> SourceCodec {
     if !policy.active || !caps.steerable || stereo || legs.iter().any(|leg| leg.caps.opted_out) {
         return SourceCodec::Own;
@@ -97,6 +99,7 @@ pub(super) fn wish(
     let ideal = |network: Network, neural: bool| -> Choice {
         let situation = Situation {
             neural,
+            content,
             ..Situation::stock(network)
         };
         choose(policy, &situation, calibration)

@@ -8,6 +8,7 @@ use auralink_engine::{
     Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, Processor, Refused,
     StreamId,
 };
+use auralink_quality::Content;
 use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
 
 use super::leg::{Leg, Sink, playable};
@@ -51,6 +52,8 @@ pub struct AudioTap {
     /// End and arrival of the frames fed last.
     pub(super) taken: VecDeque<(u64, Instant)>,
     pub(super) quality: Option<(Rung, Mos)>,
+    /// What the core says the source sounds like.
+    pub(super) content: Content,
     pub(super) learned_at: Option<Instant>,
     /// A rung measured well under the floor, and since when.
     pub(super) breach: Option<(Rung, Instant)>,
@@ -82,6 +85,7 @@ impl AudioTap {
             fed: 0,
             taken: VecDeque::new(),
             quality: None,
+            content: Content::Unknown,
             learned_at: None,
             breach: None,
             breached: false,
@@ -352,6 +356,10 @@ impl AudioTap {
     fn handle_coded(&mut self, now: Instant, packet: &Coded) {
         if let Some(mos) = packet.quality {
             self.learn(now, packet.rung, mos);
+        }
+        if packet.content != self.content {
+            self.content = packet.content;
+            self.review_at = now;
         }
         let end = packet.timestamp + packet.samples;
         let complete = self.taken.iter().find(|(fed, _)| *fed >= end);

@@ -114,6 +114,29 @@ fn a_measured_shortfall_moves_the_choice_up() {
 }
 
 #[test]
+fn music_noise_and_crosstalk_stay_on_opus_and_the_reason_is_told() {
+    let low = policy(Mode::Aggressive, Some(0.22));
+    let mut situation = Situation {
+        neural: true,
+        ..Situation::stock(network(NetworkClass::Good, 0.0))
+    };
+    for content in [Content::Music, Content::Noise, Content::Crosstalk] {
+        situation.content = content;
+        let choice = choose(&low, &situation, &Calibration::default());
+        assert!(matches!(choice.rung, Rung::Lean(_)), "{content:?}: {choice:?}");
+        assert_eq!(choice.reason, Some(Reason::Content));
+    }
+    for content in [Content::Unknown, Content::Speech] {
+        situation.content = content;
+        let choice = choose(&low, &situation, &Calibration::default());
+        assert!(matches!(choice.rung, Rung::Neural(_)), "{content:?}: {choice:?}");
+    }
+    situation.content = Content::Music;
+    let adaptive = choose(&policy(Mode::Adaptive, None), &situation, &Calibration::default());
+    assert_ne!(adaptive.reason, Some(Reason::Content), "Opus was the choice anyway");
+}
+
+#[test]
 fn packets_are_whole_multiples_of_the_sources_and_stay_within_the_delay_limit() {
     for source in PacketTime::ALL {
         for mode in [Mode::Conservative, Mode::Adaptive, Mode::Aggressive] {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{Coded, InFrame, InKind, Outcome, Processor, Refused, StreamId};
+use auralink_quality::Content;
 use auralink_types::{AicConfig, ConfigChange, Mos, Policy, PublisherHint, Reason, Rung, TrackId};
 use auralink_wire::aic::AicPacket;
 
@@ -29,6 +30,7 @@ pub struct FakeCore {
     /// One packet in so many takes 200 ms.
     pub one_late_in: Option<u64>,
     pub quality: Option<f32>,
+    pub content: Content,
     pub dead: bool,
     pub full: bool,
     pub stuck: bool,
@@ -47,6 +49,7 @@ impl FakeCore {
             delay: 2 * MS,
             one_late_in: None,
             quality: None,
+            content: Content::Unknown,
             dead: false,
             full: false,
             stuck: false,
@@ -142,6 +145,7 @@ impl Processor for FakeCore {
                     samples,
                     payload: payload.into(),
                     quality: self.quality.map(Mos::new),
+                    content: self.content,
                 };
                 if !self.stuck {
                     self.ready.push_back((due, Outcome::Coded { stream, packet }));

@@ -208,6 +208,34 @@ fn an_aic_leg_and_a_stock_leg_of_one_track_get_what_each_can_take() {
 }
 
 #[test]
+fn music_moves_a_neural_leg_to_opus_without_a_seam_and_speech_brings_it_back() {
+    let low = policy(ConfigChange {
+        min_quality_score: Some(0.2),
+        ..ConfigChange::default()
+    });
+    let mut bench = Bench::stock(low);
+    bench.tap.add_leg(bench.now, LegId(2), aic_caps());
+    bench.talk_for(5_000);
+    assert!(matches!(bench.rung(2), Rung::Neural(_)));
+    bench.core.content = auralink_quality::Content::Music;
+    bench.talk_for(6_000);
+    assert!(matches!(bench.rung(2), Rung::Lean(_)), "{:?}", bench.rung(2));
+    let leg = |bench: &Bench| {
+        bench
+            .tap
+            .snapshot()
+            .legs
+            .into_iter()
+            .find(|leg| leg.leg == LegId(2))
+    };
+    assert_eq!(leg(&bench).unwrap().reason, Some(Reason::Content));
+    bench.core.content = auralink_quality::Content::Speech;
+    bench.talk_for(20_000);
+    assert!(matches!(bench.rung(2), Rung::Neural(_)), "{:?}", bench.rung(2));
+    bench.assert_seamless(2, 120);
+}
+
+#[test]
 fn a_neural_publisher_reaches_aic_legs_untouched_and_stock_legs_as_opus() {
     let mut bench = Bench::stock(adaptive());
     bench.tap.add_leg(bench.now, LegId(2), aic_caps());
