@@ -156,8 +156,9 @@ async fn exposures_lead_to_an_outcome_with_differences_intervals_and_a_baseline(
 
     let wire = &aggressive["wire_kbps"]["versus_control"];
     let (low, high) = (wire["low"].as_f64().unwrap(), wire["high"].as_f64().unwrap());
+    // -97.5 on average; who is in which arm, and so the noise in it, is another every time.
     assert!(
-        low < -97.0 && -97.5 < high && high - low < 4.0 && wire["significant"] == true,
+        -100.0 < low && high < -95.0 && high - low < 4.0 && wire["significant"] == true,
         "{wire}"
     );
     let savings = &aggressive["savings"];
