@@ -13,9 +13,9 @@
 
 mod access;
 mod call;
+mod codecs;
 mod core_process;
 mod cpu;
-mod codecs;
 mod demo;
 mod expected;
 mod forward;

@@ -116,7 +116,7 @@ fn batched(model: &Arc<codec::Model>, levels: usize, pcm: &[f32]) -> Result<Spee
             .zip(&mut out)
             .map(|((decoder, codes), pcm)| codec::DecodeJob {
                 decoder,
-                codes: Some(&codes[..levels]),
+                received: codec::Received::Codes(&codes[..levels]),
                 pcm,
             })
             .collect();

@@ -133,7 +133,11 @@ fn music_noise_and_crosstalk_stay_on_opus_and_the_reason_is_told() {
     }
     situation.content = Content::Music;
     let adaptive = choose(&policy(Mode::Adaptive, None), &situation, &Calibration::default());
-    assert_ne!(adaptive.reason, Some(Reason::Content), "Opus was the choice anyway");
+    assert_ne!(
+        adaptive.reason,
+        Some(Reason::Content),
+        "Opus was the choice anyway"
+    );
 }
 
 #[test]

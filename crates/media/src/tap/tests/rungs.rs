@@ -220,7 +220,7 @@ fn music_moves_a_neural_leg_to_opus_without_a_seam_and_speech_brings_it_back() {
     bench.core.content = auralink_quality::Content::Music;
     bench.talk_for(6_000);
     assert!(matches!(bench.rung(2), Rung::Lean(_)), "{:?}", bench.rung(2));
-    let leg = |bench: &Bench| {
+    let leg = |bench: &mut Bench| {
         bench
             .tap
             .snapshot()
@@ -228,7 +228,7 @@ fn music_moves_a_neural_leg_to_opus_without_a_seam_and_speech_brings_it_back() {
             .into_iter()
             .find(|leg| leg.leg == LegId(2))
     };
-    assert_eq!(leg(&bench).unwrap().reason, Some(Reason::Content));
+    assert_eq!(leg(&mut bench).unwrap().reason, Some(Reason::Content));
     bench.core.content = auralink_quality::Content::Speech;
     bench.talk_for(20_000);
     assert!(matches!(bench.rung(2), Rung::Neural(_)), "{:?}", bench.rung(2));
