@@ -75,6 +75,8 @@ enum Which {
 
 #[tokio::main]
 async fn main() -> ExitCode {
+    // The HTTP client wants one, though everything it asks is on loopback.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let done = match Cli::parse().which {
         Which::Demo(options) => demo::run(options).await,
         Which::Forward(options) => forward::run(options).await,

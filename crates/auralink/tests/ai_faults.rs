@@ -20,7 +20,7 @@ async fn server() -> Process {
 
 async fn inject(http: &str, fault: &str) {
     let url = format!("http://{http}/dev/aic/worker/{fault}");
-    let answer = reqwest::Client::new().post(url).send().await.unwrap();
+    let answer = call::http_client().post(url).send().await.unwrap();
     assert!(answer.status().is_success(), "{answer:?}");
 }
 

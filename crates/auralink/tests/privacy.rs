@@ -181,6 +181,7 @@ async fn a_marked_voice_is_in_no_file_no_log_no_figure_no_answer_and_no_webhook(
     let mut operator = Claims::join("room", "boss");
     operator.video.room_admin = true;
     let operator = mint(&operator);
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let http = reqwest::Client::new();
     let api = format!("{}/api/v1/aic", server.url);
     let post = async |token: &str, path: &str, body: String| {

@@ -72,8 +72,14 @@ pub fn token(identity: &str) -> String {
         .unwrap()
 }
 
+/// A client of the server's HTTP; its TLS wants a provider, used or not.
+pub fn http_client() -> reqwest::Client {
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::new()
+}
+
 pub async fn switch_on(http: &str, identity: &str) {
-    let answer = reqwest::Client::new()
+    let answer = http_client()
         .post(format!("http://{http}/api/v1/aic/config"))
         .bearer_auth(token(identity))
         .json(&serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 100 }))
@@ -86,7 +92,7 @@ pub async fn switch_on(http: &str, identity: &str) {
 /// The speaker's rows so far, oldest first.
 pub async fn rows(http: &str) -> Vec<Value> {
     let url = format!("http://{http}/api/v1/aic/metrics?limit=1000");
-    let answer = reqwest::Client::new()
+    let answer = http_client()
         .get(url)
         .bearer_auth(token("ada"))
         .send()

@@ -193,6 +193,9 @@ impl AlertEngine {
     }
 }
 
+/// Seconds of trouble in a minute that are chance and no rate.
+const CHANCE: u64 = 1;
+
 /// Each rule's figure over its span: none when there are too few seconds to say, and whether it is a worry.
 fn check(rules: &AlertRules, subject: &Subject, watched: &mut Watched, changes: &mut VecDeque<Change>) {
     let minute = watched.window.sum(SHORT);
@@ -216,12 +219,12 @@ fn check(rules: &AlertRules, subject: &Subject, watched: &mut Watched, changes: 
         figures.extend([
             (
                 AlertKind::FallbackRate,
-                enough.then(|| share(minute.fallbacks, minute.seconds)),
+                (enough && minute.fallbacks > CHANCE).then(|| share(minute.fallbacks, minute.seconds)),
                 rules.fallback_rate,
             ),
             (
                 AlertKind::Capacity,
-                enough.then(|| share(minute.turned_away, minute.seconds)),
+                (enough && minute.turned_away > CHANCE).then(|| share(minute.turned_away, minute.seconds)),
                 rules.capacity,
             ),
             (

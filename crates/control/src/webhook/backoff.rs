@@ -18,7 +18,12 @@ pub(crate) fn wait(attempts: u32, jitter: f64) -> Option<Duration> {
     }
     let doublings = attempts.saturating_sub(1).min(31);
     let whole = FIRST.saturating_mul(1 << doublings).min(LONGEST);
-    Some(whole.mul_f64(0.5 + 0.5 * jitter.clamp(0.0, 1.0)))
+    let jitter = if jitter.is_nan() {
+        0.0
+    } else {
+        jitter.clamp(0.0, 1.0)
+    };
+    Some(whole.mul_f64(0.5 + 0.5 * jitter))
 }
 
 #[cfg(test)]

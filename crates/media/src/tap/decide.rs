@@ -55,7 +55,6 @@ impl AudioTap {
                 no_accelerator: self.no_accelerator,
                 enhanced: leg.caps.enhances,
                 content: self.content,
-                ..Situation::stock(leg.network.network())
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {
                 (Rung::Original, Some(Reason::OptOut))

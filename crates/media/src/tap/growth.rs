@@ -17,7 +17,8 @@ pub(super) fn next_step(rung: Rung, goal: Rung, source: PacketTime, rested: bool
     let from = rung.packet().unwrap_or(source);
     let grows = rung == Rung::Original || rested;
     let fits = |packet: &PacketTime| {
-        packet.frames() % source.frames() == 0 && if grows { *packet > from } else { *packet >= from }
+        packet.frames().is_multiple_of(source.frames())
+            && if grows { *packet > from } else { *packet >= from }
     };
     let step = PacketTime::ALL.into_iter().find(fits).unwrap_or(longest);
     with_packet(goal, step.min(longest))

@@ -93,8 +93,19 @@ async fn of_two_writers_who_expect_the_same_version_one_is_told_the_other_came_f
         .into_iter()
         .filter(|answer| matches!(answer, Err(StoreError::Stale { current: 1 })));
     assert_eq!(stale.count(), 1, "{a:?} {b:?}");
-    assert_eq!(ada.change_config_if(&change, Some(1)).await.unwrap().version, 2);
-    assert_eq!(ada.change_config_if(&change, None).await.unwrap().version, 3);
+    let same = ada.change_config_if(&change, Some(1)).await.unwrap();
+    assert_eq!(same.version, 1, "what changes nothing makes no version");
+    assert_eq!(
+        ada.change_config_if(&opt_out(true), Some(1))
+            .await
+            .unwrap()
+            .version,
+        2
+    );
+    assert_eq!(
+        ada.change_config_if(&opt_out(false), None).await.unwrap().version,
+        3
+    );
 }
 
 async fn an_operator_sets_a_users_configuration_but_cannot_lift_his_veto(db: Db) {

@@ -106,7 +106,7 @@ fn a_measured_shortfall_moves_the_choice_up() {
     let mut calibration = Calibration::default();
     let before = choose(&policy, &situation, &calibration);
     for _ in 0..40 {
-        let measured = expected(before.rung).unwrap().value() - 0.3;
+        let measured = expected(before.rung).unwrap().value() - 0.5;
         calibration.learn(before.rung, Mos::new(measured));
     }
     let after = choose(&policy, &situation, &calibration);
