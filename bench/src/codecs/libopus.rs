@@ -111,27 +111,6 @@ mod tests {
     }
 
     #[test]
-    fn redundancy_brings_back_more_of_what_was_lost_than_guessing() {
-        let pcm = voice();
-        let lost = super::super::loss::pattern("clip", 15, 200);
-        let distance = |repair| {
-            let opus = Opus {
-                kbps: 24,
-                packet_ms: 20,
-                bandwidth: None,
-                complexity: 5,
-                repair,
-            };
-            let coded = code(opus, &pcm, 15, &lost).unwrap();
-            assert_eq!(coded.pcm.len(), pcm.len());
-            auralink_quality::log_mel_distance(&pcm, &coded.pcm).unwrap()
-        };
-        // In-band redundancy is left out: libopus sends it for what it takes for speech, and this is none.
-        let (guess, dred) = (distance(Repair::Conceal), distance(Repair::Dred(50)));
-        assert!(dred < guess, "dred {dred}, concealment {guess}");
-    }
-
-    #[test]
     fn the_lag_is_taken_off() {
         let pcm = voice();
         let opus = Opus {

@@ -82,7 +82,7 @@ pub async fn switch_on(http: &str, identity: &str) {
     let answer = http_client()
         .post(format!("http://{http}/api/v1/aic/config"))
         .bearer_auth(token(identity))
-        .json(&serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 100 }))
+        .json(&serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 20 }))
         .send()
         .await
         .unwrap();

@@ -28,6 +28,15 @@ fn talk_for(bench: &mut Bench, ms: u64) {
     }
 }
 
+/// The stock client's own RED, or Opus with redundancy in band: a lost packet is in the next one.
+fn redundant(rung: Rung) -> bool {
+    match rung {
+        Rung::Original => true,
+        Rung::Lean(lean) => lean.fec,
+        _ => false,
+    }
+}
+
 fn coded() -> Bench {
     let mut bench = Bench::stock(adaptive());
     talk_for(&mut bench, 4_000);
@@ -92,7 +101,7 @@ fn whatever_the_core_fails_of_originals_flow_within_three_frames_and_coded_packe
 }
 
 #[test]
-fn an_unstable_network_first_makes_the_rung_more_conservative_and_then_turns_it_off() {
+fn an_unstable_network_makes_the_rung_more_conservative_and_heavy_loss_leaves_no_rung_without_redundancy() {
     let mut bench = Bench::stock(adaptive());
     talk_for(&mut bench, 20_000);
     let calm = bench.rung(1);
@@ -110,7 +119,7 @@ fn an_unstable_network_first_makes_the_rung_more_conservative_and_then_turns_it_
         report(&mut bench, 1, 0.5, 60);
         talk_for(&mut bench, 200);
     }
-    assert_eq!(bench.rung(1), Rung::Original);
+    assert!(redundant(bench.rung(1)), "{:?}", bench.rung(1));
     assert_eq!(bench.tap.snapshot().legs[0].reason, Some(Reason::UnstableNetwork));
     for _ in 0..150 {
         report(&mut bench, 1, 0.0, 60);
@@ -123,6 +132,7 @@ fn an_unstable_network_first_makes_the_rung_more_conservative_and_then_turns_it_
 #[test]
 fn a_network_that_breaks_down_is_answered_within_two_hundred_milliseconds_of_its_report() {
     let mut bench = coded();
+    assert!(!redundant(bench.rung(1)));
     for _ in 0..4 {
         report(&mut bench, 1, 0.0, 60);
         talk_for(&mut bench, 1_000);
@@ -132,7 +142,7 @@ fn a_network_that_breaks_down_is_answered_within_two_hundred_milliseconds_of_its
         report(&mut bench, 1, 0.6, 60);
         let from = bench.now;
         talk_for(&mut bench, 200);
-        if bench.rung(1) == Rung::Original {
+        if redundant(bench.rung(1)) {
             took = bench.now - from;
             break;
         }
