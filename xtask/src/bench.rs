@@ -10,11 +10,7 @@ use crate::step::{Place, Step, cargo};
 /// Builds the server and the benchmarks, and runs one of these; gives its exit code.
 pub fn run(place: &Place, arguments: impl IntoIterator<Item = OsString>) -> Result<u8> {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
-    cargo(
-        place,
-        ["build", "--locked", "-p", "auralink", "-p", "auralink-bench"],
-    )
-    .run()?;
+    cargo(place, ["build", "--locked", "--workspace", "--bins"]).run()?;
     let mut step = Step::new(place, place.program("auralink-bench"), &arguments);
     let asks_help = arguments.iter().any(|word| word == "--help" || word == "-h");
     if !asks_help {

@@ -186,17 +186,17 @@ async fn endpoints_are_an_operators_affair_and_have_a_bound(db: Db) {
     let boss = operator(&db.store, "one");
     let changed = boss.update_endpoint(&id, &off, at(3)).await.unwrap();
     assert!(!changed.enabled && changed.events == ["aic.*"] && changed.updated_at == at(3));
-    for _ in 1..ENDPOINTS_MAX {
-        endpoint(&db, &[]).await;
-    }
-    let new = NewEndpoint {
-        url: "https://example.com".into(),
+    let new = |number: usize| NewEndpoint {
+        url: format!("https://example.com/{number}"),
         signing_key: "one".into(),
         events: vec![],
         enabled: true,
     };
+    for number in 1..ENDPOINTS_MAX {
+        boss.create_endpoint(&new(number), at(4)).await.unwrap();
+    }
     assert!(matches!(
-        boss.create_endpoint(&new, at(4)).await,
+        boss.create_endpoint(&new(ENDPOINTS_MAX), at(4)).await,
         Err(StoreError::Full {
             most: ENDPOINTS_MAX,
             ..
