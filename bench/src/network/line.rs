@@ -71,12 +71,15 @@ pub struct Call {
     pub longest_gap_ms: f64,
 }
 
+/// Timestamp, marker and payload of a packet on its way.
+type Flying = (u32, bool, Arc<[u8]>);
+
 struct Line {
     now: Instant,
     tap: AudioTap,
     core: LocalCore,
     link: Link,
-    flying: BTreeMap<(Instant, u64), (u32, bool, Arc<[u8]>)>,
+    flying: BTreeMap<(Instant, u64), Flying>,
     meter: Meter,
     delay: Duration,
     receiver: Receiver,

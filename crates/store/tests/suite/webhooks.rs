@@ -204,7 +204,7 @@ async fn endpoints_are_an_operators_affair_and_have_a_bound(db: Db) {
     ));
     let bad = NewEndpoint {
         url: String::new(),
-        ..new
+        ..new(0)
     };
     let Err(StoreError::Invalid(error)) = other.create_endpoint(&bad, at(4)).await else {
         panic!("an empty URL was stored");
