@@ -39,7 +39,7 @@ pub fn check(place: &Place) -> Result<()> {
 }
 
 fn printed(place: &Place) -> Result<String> {
-    cargo(place, ["build", "--locked", "--quiet", "-p", "auralink"]).run()?;
+    cargo(place, ["build", "--locked", "--quiet", "--workspace", "--bins"]).run()?;
     let output = Command::new(place.program("auralink"))
         .arg("openapi")
         .output()
