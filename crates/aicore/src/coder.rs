@@ -5,10 +5,11 @@ use std::sync::Arc;
 
 use auralink_codec as codec;
 use auralink_opus as opus;
+use auralink_quality::Estimator;
 use auralink_types::{Lean, Neural, Reason, Rung};
 use auralink_wire::aic::{AicPacket, DEFAULT_COPY_LEVELS, MAX_COPIES};
 
-use crate::input::{FRAME_TICKS, WIDE};
+use crate::input::FRAME_TICKS;
 
 /// Largest coded packet; 120 ms at the dearest rate stay far below.
 const PACKET_MAX: usize = 1500;
@@ -26,26 +27,31 @@ pub(crate) enum Coder {
 }
 
 impl Coder {
-    /// The coder of a rung and the samples at 16 kHz by which what is heard lags; `None` for [`Rung::Original`].
-    pub(crate) fn new(
-        rung: Rung,
-        model: Option<&Arc<codec::Model>>,
-    ) -> Result<Option<(Self, usize)>, Reason> {
+    /// The coder of a rung; `None` for [`Rung::Original`].
+    pub(crate) fn new(rung: Rung, model: Option<&Arc<codec::Model>>) -> Result<Option<Self>, Reason> {
         Ok(match rung {
             Rung::Original => None,
             Rung::Lean(lean) => {
-                let (coder, delay) = LeanCoder::new(lean, deserves_full_band(lean), PLAIN)?;
-                Some((Self::Lean(coder), delay))
+                let coder = LeanCoder::new(lean, deserves_full_band(lean), PLAIN)?;
+                Some(Self::Lean(coder))
             }
-            Rung::Enhanced(lean) => {
-                let (coder, delay) = LeanCoder::new(lean, false, NOLACE)?;
-                Some((Self::Lean(coder), delay))
-            }
+            Rung::Enhanced(lean) => Some(Self::Lean(LeanCoder::new(lean, false, NOLACE)?)),
             Rung::Neural(neural) => {
                 let coder = NeuralCoder::new(neural, model.ok_or(Reason::ModelFailure)?);
-                Some((Self::Neural(Box::new(coder)), codec::OUTPUT_LAG_SAMPLES))
+                Some(Self::Neural(Box::new(coder)))
             }
         })
+    }
+
+    /// What rates it. Its delay is known, but for the wide coder: libopus decodes the publisher's packets to 48 kHz with
+    /// another lag than to 16 kHz, and which depends on their mode. One
+    /// sample of error was enough for the leg to fall back for quality.
+    pub(crate) fn estimator(&self) -> Estimator {
+        match self {
+            Self::Lean(coder) if coder.wide => Estimator::new(),
+            Self::Lean(coder) => Estimator::with_delay(coder.lookahead),
+            Self::Neural(_) => Estimator::with_delay(codec::OUTPUT_LAG_SAMPLES),
+        }
     }
 
     /// Goes on as another rung of its family.
@@ -72,6 +78,8 @@ pub(crate) struct LeanCoder {
     /// Decodes at 16 kHz, whatever the encoder was given.
     monitor: opus::Decoder,
     pub(crate) lean: Lean,
+    /// Samples, at the encoder's rate, by which it looks ahead.
+    lookahead: usize,
     /// The encoder takes 48 kHz.
     pub(crate) wide: bool,
     /// Effort of the receiver's decoder.
@@ -80,19 +88,19 @@ pub(crate) struct LeanCoder {
 
 impl LeanCoder {
     /// `receiver` is the effort of the decoder that will play it.
-    pub(crate) fn new(lean: Lean, wide: bool, receiver: u8) -> Result<(Self, usize), Reason> {
+    pub(crate) fn new(lean: Lean, wide: bool, receiver: u8) -> Result<Self, Reason> {
         let failed = |_| Reason::ModelFailure;
         let mut encoder = opus::Encoder::new(&config(lean, wide)).map_err(failed)?;
-        let delay = encoder.lookahead().map_err(failed)? / if wide { WIDE } else { 1 };
+        let lookahead = encoder.lookahead().map_err(failed)?;
         let monitor = opus::Decoder::new(codec::SAMPLE_RATE, 1, receiver).map_err(failed)?;
-        let coder = Self {
+        Ok(Self {
             encoder,
             monitor,
             lean,
+            lookahead,
             wide,
             receiver,
-        };
-        Ok((coder, delay))
+        })
     }
 
     fn configure(&mut self, lean: Lean) -> Result<(), Reason> {

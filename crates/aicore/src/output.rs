@@ -33,11 +33,12 @@ pub(crate) struct Output {
 impl Output {
     /// The output of a rung; `None` for [`Rung::Original`], which needs none.
     pub(crate) fn new(rung: Rung, model: Option<&Arc<codec::Model>>) -> Result<Option<Self>, Reason> {
-        let (Some((coder, delay)), Some(packet)) = (Coder::new(rung, model)?, rung.packet()) else {
+        let (Some(coder), Some(packet)) = (Coder::new(rung, model)?, rung.packet()) else {
             return Ok(None);
         };
         Ok(Some(Self {
             rung,
+            estimator: coder.estimator(),
             coder,
             packet,
             pending: Vec::with_capacity(SAMPLES_MAX * 3),
@@ -45,7 +46,6 @@ impl Output {
             pending_from: 0,
             taken: 0,
             heard: vec![0.0; SAMPLES_MAX],
-            estimator: Estimator::with_delay(delay),
         }))
     }
 
@@ -135,8 +135,8 @@ impl Output {
         let wide = self.is_wide() && sound.wide.is_some();
         match &mut self.coder {
             Coder::Lean(coder) if coder.wide != wide => {
-                (*coder, _) = LeanCoder::new(coder.lean, wide, coder.receiver)?;
-                self.estimator.restart();
+                *coder = LeanCoder::new(coder.lean, wide, coder.receiver)?;
+                self.estimator = self.coder.estimator();
                 Ok(true)
             }
             _ => Ok(false),
