@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import multiprocessing
 import os
 import subprocess
 from pathlib import Path
@@ -147,6 +148,30 @@ class Speech:
             clips.append(np.asarray(self.samples[at: at + length], dtype=np.float32) / 32768.0)
         step = max(1, len(clips) // count)
         return np.stack(clips[::step][:count])
+
+
+class Batches:
+    """Batches in order, cut by worker processes ahead of need; with no workers, by the caller."""
+
+    def __init__(self, samples, rows, seed, size, length, workers):
+        self.speech, self.size, self.length = Speech(samples, rows, seed), size, length
+        self.queue = None
+        if workers:
+            # Fresh interpreters: a fork of a process that holds a GPU may not touch it, nor end cleanly.
+            context = multiprocessing.get_context("spawn")
+            self.queue = context.Queue(2 * workers)
+            for n in range(workers):
+                arguments = (self.queue, samples.filename, rows, (seed, n), size, length)
+                context.Process(target=fill, args=arguments, daemon=True).start()
+
+    def next(self):
+        return self.queue.get() if self.queue else self.speech.batch(self.size, self.length)
+
+
+def fill(queue, path, rows, seed, size, length):
+    speech = Speech(np.memmap(path, dtype="<i2", mode="r"), rows, seed)
+    while True:
+        queue.put(speech.batch(size, length))
 
 
 def main():

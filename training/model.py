@@ -202,12 +202,11 @@ LOST_FADE = 0.9
 
 def hold_lost(z, lost):
     """Replace lost frames by the last one heard, fading; lost [B, T, 1] of 0/1."""
-    out, last = [], torch.zeros_like(z[:, 0])
-    for t in range(z.shape[1]):
-        m = lost[:, t]
-        last = torch.where(m > 0, last * LOST_FADE, z[:, t])
-        out.append(last)
-    return torch.stack(out, 1)
+    at = torch.arange(z.shape[1], device=z.device).expand(z.shape[:2])
+    heard = torch.where(lost[..., 0] > 0, -1, at).cummax(1).values
+    # Before the first frame heard there is silence.
+    fade = LOST_FADE ** (at - heard).to(z.dtype) * (heard >= 0)
+    return z.gather(1, heard.clamp_min(0).unsqueeze(-1).expand_as(z)) * fade.unsqueeze(-1)
 
 
 def principal_components(samples):

@@ -14,6 +14,8 @@ DECAY = 0.98
 BEAM = 16
 # An entry used less than this many times per update (moving average) is restarted on a live residual.
 DEAD_BELOW = 0.02
+# Use that a restarted entry is credited with.
+RESTART_COUNT = 0.3
 
 
 def nearest(x, book):
@@ -49,8 +51,9 @@ class ResidualQuantizer(nn.Module):
             self.sums[level] = book
             residual = residual - book[idx]
 
-    def forward(self, z, levels, update):
-        """z [B, T, D], levels [B] how many each item uses -> (quantised z, commitment loss, used entropy in bits)."""
+    def forward(self, z, levels, deepest, update):
+        """z [B, T, D], levels [B] how many each item uses, the most of them -> (quantised z, commitment loss, used
+        entropy in bits). Nothing here waits for the device: `deepest` is the host's copy of `levels.max()`."""
         b, t, d = z.shape
         flat = z.reshape(-1, d)
         detached = flat.detach()
@@ -58,13 +61,12 @@ class ResidualQuantizer(nn.Module):
         per_row = levels.repeat_interleave(t)
         commit = flat.new_zeros(())
         bits = []
-        deepest = int(levels.max())
         for level in range(deepest):
             idx = nearest(residual, self.books[level])
             chosen = self.books[level][idx]
             on = (per_row > level).unsqueeze(1).to(flat.dtype)
             if update:
-                bits.append(self.learn(level, residual, idx, (per_row > level)))
+                bits.append(self.learn(level, residual, idx, on))
             total = total + chosen * on
             residual = residual - chosen
             # Commitment: the encoder is drawn to what the first level+1 books can say.
@@ -76,22 +78,22 @@ class ResidualQuantizer(nn.Module):
 
     @torch.no_grad()
     def learn(self, level, residual, idx, on):
-        r, i = residual[on], idx[on]
-        counts = torch.bincount(i, minlength=ENTRIES).to(r.dtype)
-        self.counts[level].mul_(DECAY).add_(counts, alpha=1 - DECAY)
-        self.sums[level].mul_(DECAY).index_add_(0, i, r, alpha=1 - DECAY)
-        self.books[level] = self.sums[level] / self.counts[level].clamp_min(1e-6).unsqueeze(1)
-        dead = (self.counts[level] < DEAD_BELOW)
-        dead[0] = False
-        where = dead.nonzero()[:, 0]
-        if len(where) and len(r):
-            fresh = r[torch.randint(len(r), (len(where),))]
-            self.books[level, where] = fresh
-            self.counts[level, where] = 0.3
-            self.sums[level, where] = fresh * 0.3
+        """Moves the book towards the residuals [N, D] that chose its entries; on [N, 1] is 1 for rows that count."""
+        share = residual * on
+        counts = torch.zeros_like(self.counts[level]).index_add_(0, idx, on[:, 0])
+        sums = torch.zeros_like(self.sums[level]).index_add_(0, idx, share)
+        counts = self.counts[level] * DECAY + counts * (1 - DECAY)
+        sums = self.sums[level] * DECAY + sums * (1 - DECAY)
+        # Rows that don't count are zero; an entry restarted there dies again and gets another draw.
+        fresh = share[torch.randint(len(share), (ENTRIES,), device=share.device)]
+        dead = counts < DEAD_BELOW
+        counts = torch.where(dead, RESTART_COUNT, counts)
+        sums = torch.where(dead.unsqueeze(1), fresh * RESTART_COUNT, sums)
+        self.counts[level], self.sums[level] = counts, sums
+        self.books[level] = sums / counts.unsqueeze(1)
         self.books[level, 0] = 0
-        p = self.counts[level] / self.counts[level].sum()
-        return float(-(p * torch.log2(p.clamp_min(1e-12))).sum())
+        p = counts / counts.sum()
+        return -(p * torch.log2(p.clamp_min(1e-12))).sum()
 
     @torch.no_grad()
     def encode(self, z, levels, beam=BEAM):

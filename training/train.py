@@ -72,18 +72,16 @@ class Criteria(torch.nn.Module):
         return out
 
 
-def terms(model, criteria, x, levels, lost, quantise, update):
+def terms(model, criteria, x, levels, deepest, lost, quantise, update):
     mdct, mdst = model.analysis(x)
     # The trunks alone in bf16: a third of the time, and their outputs are corrections to an exact path.
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         z = model.encoder(mdct, mdst)
     commit, bits = z.new_zeros(()), 0.0
     if quantise:
-        z, commit, bits = model.quantizer(z, levels, update)
-    if lost is not None and lost.any():
+        z, commit, bits = model.quantizer(z, levels, deepest, update)
+    if lost is not None:
         z = hold_lost(z, lost)
-    else:
-        lost = None
     with torch.autocast(x.device.type, dtype=torch.bfloat16):
         produced = model.decoder(z, lost)
     y = model.synthesis(expand(produced))
@@ -103,7 +101,8 @@ def held_back(model, criteria, clips):
     model.eval()
     result = {}
     for levels in RUNGS:
-        out, _, y = terms(model, criteria, clips, torch.full((len(clips),), levels), None, True, False)
+        out, _, y = terms(model, criteria, clips, torch.full((len(clips),), levels, device=clips.device), levels, None,
+                          True, False)
         result[str(levels)] = {k: round(float(v), 4) for k, v in out.items()}
         result[str(levels)]["total"] = round(float(weigh(out)), 4)
     model.train()
@@ -130,6 +129,7 @@ def main():
     p.add_argument("--seconds", type=float, default=1.0)
     p.add_argument("--lr", type=float, default=1.5e-3)
     p.add_argument("--threads", type=int, default=1)
+    p.add_argument("--workers", type=int, default=0, help="processes that cut and augment batches")
     p.add_argument("--seed", type=int, default=1)
     p.add_argument("--size", choices=SIZES, default="small")
     p.add_argument("--init", help="safetensors to start from, when there is nothing to resume")
@@ -141,8 +141,9 @@ def main():
     out_dir = Path(a.out)
     out_dir.mkdir(parents=True, exist_ok=True)
     samples, rows = datasets.prepare(a.data, a.cache)
-    speech = datasets.Speech(samples, rows, a.seed)
     length = int(a.seconds * datasets.RATE) // FRAME * FRAME
+    batches = datasets.Batches(samples, rows, a.seed, a.batch, length, a.workers)
+    speech = batches.speech
     clips = torch.from_numpy(speech.held_clips(16, 2 * datasets.RATE // FRAME * FRAME)).to(device)
     generator = torch.Generator().manual_seed(a.seed)
 
@@ -180,7 +181,7 @@ def main():
         rate = a.lr * min(1.0, (step + 1) / WARM_STEPS) * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
-        x = torch.from_numpy(speech.batch(a.batch, length)).to(device)
+        x = torch.from_numpy(batches.next()).to(device)
         quantise = step >= KMEANS_AT_STEP or a.init is not None
         if not quantise:
             with torch.no_grad():
@@ -188,9 +189,11 @@ def main():
         if step == KMEANS_AT_STEP and recent:
             model.quantizer.init_kmeans(torch.cat(recent[-50:]))
             recent.clear()
-        levels = draw_levels(a.batch, generator).to(device)
-        lost = draw_lost(a.batch, length // FRAME, generator).to(device) if quantise else None
-        out, bits, y = terms(model, criteria, x, levels, lost, quantise, quantise)
+        levels = draw_levels(a.batch, generator)
+        lost = draw_lost(a.batch, length // FRAME, generator) if quantise else None
+        if lost is not None:
+            lost = lost.to(device) if lost.any() else None
+        out, bits, y = terms(model, criteria, x, levels.to(device), int(levels.max()), lost, quantise, quantise)
         loss = weigh(out)
         if done >= a.adversarial_from:
             real, made = x[:, :-HOP], y[:, HOP:]
@@ -208,7 +211,8 @@ def main():
             optimiser.step()
         step += 1
         for k, v in out.items():
-            running[k] = 0.98 * running.get(k, v.item()) + 0.02 * v.item()
+            v = v.detach()
+            running[k] = torch.lerp(running.get(k, v), v, 0.02)
         if time.monotonic() - last_report > 20:
             last_report = time.monotonic()
             print(f"{100 * done:5.1f} % step {step} lr {rate:.1e} norm {float(norm):.2f} bits {bits:.2f} " +

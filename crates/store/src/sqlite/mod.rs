@@ -15,6 +15,9 @@ use crate::schema::{self, Pending};
 /// Longest wait for another process's lock, and for a free connection.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(2);
 
+/// Pause before a connection that was refused is asked for again.
+const BUSY_RETRY: Duration = Duration::from_millis(10);
+
 /// Readers at a time on a file; SQLite has one writer whatever we do.
 const READERS: u32 = 4;
 
@@ -58,7 +61,7 @@ impl SqlitePools {
                 .clone()
                 .pragma("cache_size", WRITER_CACHE)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-            let write = single.connect_with(writer).await?;
+            let write = connect(&single, &writer).await?;
             let readers = SqlitePoolOptions::new()
                 .max_connections(READERS)
                 .acquire_timeout(BUSY_TIMEOUT);
@@ -78,6 +81,26 @@ impl SqlitePools {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// SQLite doesn't wait for the lock when two servers switch a new file to WAL at once: it refuses one of them, which
+/// then asks again.
+async fn connect(
+    pool: &SqlitePoolOptions,
+    options: &SqliteConnectOptions,
+) -> Result<SqlitePool, StoreError> {
+    let asking = async {
+        loop {
+            let pool = pool.clone().connect_with(options.clone()).await;
+            match pool.map_err(StoreError::from) {
+                Err(StoreError::Busy) => tokio::time::sleep(BUSY_RETRY).await,
+                done => return done,
+            }
+        }
+    };
+    tokio::time::timeout(BUSY_TIMEOUT, asking)
+        .await
+        .unwrap_or(Err(StoreError::Busy))
 }
 
 /// Migrations that the file lacks; it is left as it is.
