@@ -85,10 +85,7 @@ impl SqlitePools {
 
 /// SQLite doesn't wait for the lock when two servers switch a new file to WAL at once: it refuses one of them, which
 /// then asks again.
-async fn connect(
-    pool: &SqlitePoolOptions,
-    options: &SqliteConnectOptions,
-) -> Result<SqlitePool, StoreError> {
+async fn connect(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Result<SqlitePool, StoreError> {
     let asking = async {
         loop {
             let pool = pool.clone().connect_with(options.clone()).await;
