@@ -20,6 +20,8 @@ from .model import FRAME, LEVELS, Codec, Shape, hold_lost
 NAME = "aic-speech-1"
 FORMAT = 1
 LOST_IN_GOLDEN = [8, 9, 14, 20, 21, 22]
+# How far another processor's sums may move a coordinate of a latent, and how often that is tried.
+ROUNDING, DRAWS = 2e-5, 16
 
 
 def safetensors_bytes(tensors):
@@ -35,12 +37,38 @@ def safetensors_bytes(tensors):
     return len(text).to_bytes(8, "little") + text + b"".join(blobs)
 
 
-def golden_signal(seconds=0.6):
-    """A voice-like sound made of nothing but arithmetic: gliding harmonics under a syllable envelope."""
+def golden_signal(level, seconds=0.6):
+    """A voice-like sound made of nothing but arithmetic: gliding harmonics under a syllable envelope; [S], as rounded
+    as the file holds it."""
     t = np.arange(int(seconds * 16000) // FRAME * FRAME) / 16000
     phase = 2 * np.pi * np.cumsum(120 + 30 * np.sin(2 * np.pi * 1.7 * t)) / 16000
     voice = sum(np.sin(k * phase + k * k) / k for k in range(1, 20))
-    return (0.12 * voice * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t))).astype(np.float32)
+    return np.round(level * voice * (0.5 + 0.5 * np.sin(2 * np.pi * 4 * t)), 6).astype(np.float32)
+
+
+def without_ties(model):
+    """The golden signal at the first level at which no code hangs on how a processor rounds, and its codes [1, T, L]."""
+    generator = torch.Generator().manual_seed(1)
+    for step in range(200):
+        x = torch.from_numpy(golden_signal(0.12 * 0.99 ** step))
+        z = model.latent(x[None])
+        codes = model.quantizer.encode(z, LEVELS)
+        moved = (z + ROUNDING * torch.randn(z.shape, generator=generator) for _ in range(DRAWS))
+        if all(torch.equal(model.quantizer.encode(m, LEVELS), codes) for m in moved):
+            return x.numpy(), codes
+    raise SystemExit("no level of the golden signal is free of ties")
+
+
+def apart(books, seed=1):
+    """Copies of an entry within a book [L, N, D] replaced by points halfway between two others: a search that meets
+    copies keeps fewer candidates, and which of them it names is chance."""
+    rng = np.random.default_rng(seed)
+    for book in books:
+        _, first = np.unique(book, axis=0, return_index=True)
+        copies = np.setdiff1d(np.arange(len(book)), first)
+        pairs = rng.choice(first, (len(copies), 2))
+        book[copies] = (book[pairs].astype(np.float32).mean(1)).astype(book.dtype)
+    return books
 
 
 def started_from(manifest):
@@ -63,6 +91,7 @@ def main():
     state = torch.load(a.checkpoint, map_location="cpu", weights_only=False)
     wanted = {k: v for k, v in state["model"].items() if not k.endswith((".counts", ".sums"))}
     tensors = {k: v.numpy().astype(np.float16) for k, v in wanted.items()}
+    apart(tensors["quantizer.books"])
     weights = safetensors_bytes(tensors)
     rows = json.loads((Path(a.cache) / "index.json").read_text())["rows"]
     used = collections.defaultdict(lambda: [0, 0.0])
@@ -89,9 +118,8 @@ def main():
         model = Codec(Shape(**state["shape"]))
         model.load_state_dict({**state["model"], **{k: torch.from_numpy(v.astype(np.float32)) for k, v in tensors.items()}})
         model.eval()
-        x = golden_signal()
         with torch.no_grad():
-            codes = model.encode(torch.from_numpy(x)[None], LEVELS)
+            x, codes = without_ties(model)
             six = model.decode(codes[..., :12])[0]
             lost = torch.zeros(1, codes.shape[1], 1)
             lost[0, LOST_IN_GOLDEN] = 1

@@ -9,7 +9,9 @@ from torch import nn
 
 from .model import ENTRIES, LATENT, LEVELS
 
-DECAY = 0.98
+# What the moving averages forget per update while the learning rate is at its full height, and the least of it: the
+# slower the encoder moves, the longer its latents stay good to average over.
+FORGET, FORGET_LEAST = 0.02, 0.002
 # Candidates the encoder keeps from level to level; training itself takes the nearest entry, which is much cheaper.
 BEAM = 16
 # An entry used less than this many times per update (moving average) is restarted on a live residual.
@@ -26,6 +28,7 @@ def nearest(x, book):
 class ResidualQuantizer(nn.Module):
     def __init__(self):
         super().__init__()
+        self.forget = FORGET
         self.register_buffer("books", torch.zeros(LEVELS, ENTRIES, LATENT))
         self.register_buffer("counts", torch.ones(LEVELS, ENTRIES))
         self.register_buffer("sums", torch.zeros(LEVELS, ENTRIES, LATENT))
@@ -82,10 +85,10 @@ class ResidualQuantizer(nn.Module):
         share = residual * on
         counts = torch.zeros_like(self.counts[level]).index_add_(0, idx, on[:, 0])
         sums = torch.zeros_like(self.sums[level]).index_add_(0, idx, share)
-        counts = self.counts[level] * DECAY + counts * (1 - DECAY)
-        sums = self.sums[level] * DECAY + sums * (1 - DECAY)
-        # Rows that don't count are zero; an entry restarted there dies again and gets another draw.
-        fresh = share[torch.randint(len(share), (ENTRIES,), device=share.device)]
+        counts = torch.lerp(self.counts[level], counts, self.forget)
+        sums = torch.lerp(self.sums[level], sums, self.forget)
+        # Only rows that count: zeros would be copies of entry 0, which no encoder could tell from it.
+        fresh = share[torch.multinomial(on[:, 0], ENTRIES, replacement=True)]
         dead = counts < DEAD_BELOW
         counts = torch.where(dead, RESTART_COUNT, counts)
         sums = torch.where(dead.unsqueeze(1), fresh * RESTART_COUNT, sums)

@@ -19,6 +19,7 @@ from .adversary import Adversary
 from .losses import Losses, mdct_loss
 from .model import FRAME, HOP, LEVELS, Codec, Shape, compand, expand, hold_lost, principal_components
 from .perceptual import PerceptualDistance
+from .quantizer import FORGET, FORGET_LEAST
 
 # Levels an item is trained with: the ladder's rungs mostly, any prefix sometimes.
 RUNGS, RUNG_SHARE = (3, 6, 12, 18), (0.18, 0.22, 0.35, 0.10)
@@ -181,6 +182,7 @@ def main():
         rate = a.lr * min(1.0, (step + 1) / WARM_STEPS) * max(0.01, 0.5 * (1 + math.cos(math.pi * done)))
         for group in optimiser.param_groups:
             group["lr"] = rate
+        model.quantizer.forget = max(FORGET_LEAST, FORGET * rate / a.lr)
         x = torch.from_numpy(batches.next()).to(device)
         quantise = step >= KMEANS_AT_STEP or a.init is not None
         if not quantise:

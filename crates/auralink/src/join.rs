@@ -14,6 +14,9 @@ pub struct JoinCommand {
     /// Address of the server
     #[arg(long, default_value = "ws://127.0.0.1:7880", env = "LIVEKIT_URL")]
     pub url: String,
+    /// PEM file of certificate authorities that wss trusts besides the web's
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
     /// Access token (see `auralink token`)
     #[arg(long, env = "LIVEKIT_TOKEN", hide_env_values = true)]
     pub token: String,
@@ -46,6 +49,7 @@ pub struct JoinCommand {
 /// Joins, stays, leaves, reports.
 pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
     let mut options = ClientOptions::new(&command.url, &command.token);
+    options.authorities = command.ca;
     options.aic = command.aic;
     options.own = OwnSettings {
         bitrate: command.kbps * 1000,

@@ -39,8 +39,10 @@ pub enum Hearing {
 
 /// How to join.
 pub struct ClientOptions {
-    /// `ws://host:port` of the server (`http://` is as good).
+    /// `ws://host:port` or `wss://host:port` of the server (`http` and `https` are as good).
     pub url: String,
+    /// PEM file of certificate authorities that `wss` trusts besides the web's.
+    pub authorities: Option<PathBuf>,
     /// Access token.
     pub token: String,
     /// Audio to publish; `None` publishes nothing.
@@ -66,6 +68,7 @@ impl ClientOptions {
     pub fn new(url: impl Into<String>, token: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            authorities: None,
             token: token.into(),
             publish: None,
             own: OwnSettings::default(),

@@ -1,6 +1,7 @@
 //! Why joining failed.
 
 use crate::source::SourceError;
+use crate::trust::TrustError;
 
 /// Why a client could not join, or lost its call.
 #[derive(Debug, thiserror::Error)]
@@ -21,6 +22,9 @@ pub enum JoinError {
         /// The server's own words.
         text: String,
     },
+    /// The file of certificate authorities is of no use.
+    #[error(transparent)]
+    Trust(#[from] TrustError),
     /// The WebSocket failed.
     #[error("signalling: {0}")]
     Signal(String),

@@ -37,9 +37,11 @@ pub mod signal;
 mod source;
 mod stretch;
 pub mod traffic;
+mod trust;
 pub mod unit;
 
 pub use client::{Client, ClientEvent, ClientOptions, Hearing, Report, Stats, TrackReport};
 pub use codecs::OwnSettings;
 pub use error::JoinError;
 pub use source::{AtEnd, AudioSource, SAMPLE_RATE, SourceError};
+pub use trust::TrustError;

@@ -1,6 +1,7 @@
 //! LiveKit signalling, version 1: one WebSocket, one protobuf message per frame.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::Duration;
 
 use base64::Engine;
@@ -10,10 +11,11 @@ use prost::Message as _;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::{self, protocol::WebSocketConfig};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+use tokio_tungstenite::{Connector, MaybeTlsStream, WebSocketStream};
 use url::Url;
 
 use crate::error::JoinError;
+use crate::trust;
 
 /// Protocol version announced: what current stock SDKs announce.
 const PROTOCOL: i32 = 17;
@@ -47,12 +49,26 @@ pub struct Signal {
 }
 
 impl Signal {
-    /// Opens the WebSocket and sends the join request with it.
-    pub async fn open(url: &str, token: &str, announcement: Announcement) -> Result<Self, JoinError> {
+    /// Opens the WebSocket and sends the join request with it; `authorities` is a PEM file trusted for `wss`.
+    pub async fn open(
+        url: &str,
+        authorities: Option<&Path>,
+        token: &str,
+        announcement: Announcement,
+    ) -> Result<Self, JoinError> {
         let base = parse(url)?;
         let target = join_url(&base, token, announcement);
         let config = WebSocketConfig::default().max_message_size(Some(MAX_MESSAGE));
-        let opening = tokio_tungstenite::connect_async_with_config(target.as_str(), Some(config), true);
+        let connector = match base.scheme() {
+            "wss" => Connector::Rustls(trust::tls(authorities)?),
+            _ => Connector::Plain,
+        };
+        let opening = tokio_tungstenite::connect_async_tls_with_config(
+            target.as_str(),
+            Some(config),
+            true,
+            Some(connector),
+        );
         let opened = tokio::time::timeout(OPEN_TIMEOUT, opening).await;
         match opened {
             Err(_) => Err(JoinError::Timeout {

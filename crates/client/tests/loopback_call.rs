@@ -1,6 +1,7 @@
 //! Real clients, a real server, real DTLS-SRTP over loopback.
 #![allow(clippy::unwrap_used)]
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
@@ -8,9 +9,12 @@ use auralink_client::{AtEnd, AudioSource, Client, ClientOptions, Hearing, JoinEr
 use auralink_media::{MediaConfig, MediaServer};
 use auralink_token::{Claims, KeyRing};
 use auralink_types::{Neural, NeuralRate, PacketTime, SourceCodec};
+use rustls::pki_types::PrivateKeyDer;
 
 struct Room {
     url: String,
+    /// Where the authority of the TLS proxy is written, if there is one.
+    authority: Option<PathBuf>,
     keys: Arc<KeyRing>,
 }
 
@@ -27,7 +31,46 @@ impl Room {
             let _server = server;
             axum::serve(listener, routes).await.unwrap();
         });
-        Self { url, keys }
+        Self {
+            url,
+            authority: None,
+            keys,
+        }
+    }
+
+    /// The room behind a proxy that ends TLS, as operators run it; its authority is one of its own.
+    async fn open_behind_tls(dir: &Path) -> Self {
+        let open = Self::open().await;
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()]).unwrap();
+        let authority = dir.join("authority.pem");
+        std::fs::write(&authority, made.cert.pem()).unwrap();
+        let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).unwrap();
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let settings = rustls::ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(rustls::DEFAULT_VERSIONS)
+            .unwrap()
+            .with_no_client_auth()
+            .with_single_cert(vec![made.cert.der().clone()], key)
+            .unwrap();
+        let acceptor = tokio_rustls::TlsAcceptor::from(Arc::new(settings));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("wss://localhost:{}", listener.local_addr().unwrap().port());
+        let behind = open.url.trim_start_matches("ws://").to_owned();
+        tokio::spawn(async move {
+            while let Ok((outside, _)) = listener.accept().await {
+                let (acceptor, behind) = (acceptor.clone(), behind.clone());
+                tokio::spawn(async move {
+                    let mut outside = acceptor.accept(outside).await?;
+                    let mut inside = tokio::net::TcpStream::connect(behind).await?;
+                    tokio::io::copy_bidirectional(&mut outside, &mut inside).await
+                });
+            }
+        });
+        Self {
+            url,
+            authority: Some(authority),
+            keys: open.keys,
+        }
     }
 
     fn options(&self, identity: &str) -> ClientOptions {
@@ -36,7 +79,9 @@ impl Room {
             .keys
             .mint("devkey", &claims, Duration::from_secs(600), SystemTime::now())
             .unwrap();
-        ClientOptions::new(&self.url, token)
+        let mut options = ClientOptions::new(&self.url, token);
+        options.authorities = self.authority.clone();
+        options
     }
 }
 
@@ -95,6 +140,27 @@ async fn a_stock_client_is_heard_by_another_and_both_count_what_flowed() {
     assert!(
         (430..=450).contains(&rising),
         "{rising} periods of a 440 Hz tone in a second"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_joins_over_tls_only_where_it_trusts_the_authority() {
+    let dir = tempfile::tempdir().unwrap();
+    let room = Room::open_behind_tls(dir.path()).await;
+    let mut speaking = room.options("ada");
+    speaking.publish = Some(tone());
+    let speaker = Client::join(speaking).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    let stats = speaker.stats().await.unwrap();
+    assert!(stats.sent.audio_packets > 20, "{}", stats.sent.audio_packets);
+    speaker.leave().await.unwrap();
+
+    let mut stranger = room.options("ben");
+    stranger.authorities = None;
+    let refused = Client::join(stranger).await.err().unwrap();
+    assert!(
+        matches!(&refused, JoinError::Signal(why) if why.contains("certificate")),
+        "{refused}"
     );
 }
 

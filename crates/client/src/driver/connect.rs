@@ -46,7 +46,13 @@ impl Driver {
             auto_subscribe: true,
             offer,
         };
-        let mut signal = Signal::open(&options.url, &options.token, announcement).await?;
+        let mut signal = Signal::open(
+            &options.url,
+            options.authorities.as_deref(),
+            &options.token,
+            announcement,
+        )
+        .await?;
         let first = tokio::time::timeout(JOIN_TIMEOUT, signal.next()).await;
         let join = match first.map_err(|_| timeout("the join response", JOIN_TIMEOUT))?? {
             Some(Response::Join(join)) => join,
