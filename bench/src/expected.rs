@@ -18,6 +18,7 @@ use sha2::{Digest as _, Sha256};
 
 use crate::rest::mean;
 use crate::score::{self, Job};
+use crate::speech;
 
 /// Target rates of the table, kbps.
 const OPUS_KBPS: [u32; 9] = [6, 8, 9, 10, 12, 16, 24, 32, 48];
@@ -100,12 +101,12 @@ pub async fn run(options: ExpectedOptions) -> Result<bool> {
         let pcm = decoded(&data.join(clip))?;
         let stem = Path::new(clip).file_stem().unwrap_or_default().to_string_lossy();
         let reference = options.out.join(format!("{stem}.wav"));
-        write(&reference, &pcm)?;
+        speech::write(&reference, RATE, pcm.iter().copied())?;
         for condition in &conditions {
             let recorded = options
                 .out
                 .join(format!("{stem}.{}.wav", condition.name().replace(' ', "-")));
-            write(&recorded, &condition.code(&pcm)?)?;
+            speech::write(&recorded, RATE, condition.code(&pcm)?.into_iter())?;
             jobs.push(Job {
                 reference: reference.clone(),
                 recorded,
@@ -242,22 +243,6 @@ fn through_model(levels: usize, pcm: &[f32]) -> Result<Vec<f32>> {
         out.extend_from_slice(&frame);
     }
     Ok(out)
-}
-
-fn write(path: &Path, pcm: &[f32]) -> Result<()> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer =
-        hound::WavWriter::create(path, spec).with_context(|| format!("cannot write {}", path.display()))?;
-    for sample in pcm {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16)?;
-    }
-    writer.finalize()?;
-    Ok(())
 }
 
 /// The table as source text. More bits never count for less: differences of that kind are noise of few clips.

@@ -56,7 +56,7 @@ pub fn prepare(given: Option<&Path>, seconds: f64, directory: &Path) -> Result<S
         }
     };
     for (pcm, path) in voices.iter().zip(&wavs) {
-        write(path, pcm.iter().copied().cycle().take(samples))?;
+        write(path, SAMPLE_RATE, pcm.iter().copied().cycle().take(samples))?;
     }
     Ok(Speech { wavs, about })
 }
@@ -142,11 +142,11 @@ fn levelled(mut pcm: Vec<f32>) -> Vec<f32> {
     pcm
 }
 
-/// Writes 48 kHz mono.
-pub fn write(path: &Path, pcm: impl Iterator<Item = f32>) -> Result<()> {
+/// Writes `pcm` as mono of `sample_rate` Hz.
+pub fn write(path: &Path, sample_rate: u32, pcm: impl Iterator<Item = f32>) -> Result<()> {
     let spec = hound::WavSpec {
         channels: 1,
-        sample_rate: SAMPLE_RATE,
+        sample_rate,
         bits_per_sample: 16,
         sample_format: hound::SampleFormat::Int,
     };
@@ -168,7 +168,7 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let given = directory.path().join("given.wav");
         let tone = |n: usize| (n as f32 * 0.1).sin() * 0.3;
-        write(&given, (0..48_000).map(tone)).unwrap();
+        write(&given, SAMPLE_RATE, (0..48_000).map(tone)).unwrap();
         let speech = prepare(Some(&given), 2.5, directory.path()).unwrap();
         for wav in &speech.wavs {
             let reader = hound::WavReader::open(wav).unwrap();

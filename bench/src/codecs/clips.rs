@@ -89,18 +89,3 @@ pub fn read(wav: &Path) -> Result<Vec<f32>> {
         .map(|s| f32::from(s) * scale)
         .collect())
 }
-
-/// Writes samples likewise.
-pub fn write(wav: &Path, pcm: &[f32]) -> Result<()> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate: auralink_codec::SAMPLE_RATE,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer = hound::WavWriter::create(wav, spec).with_context(|| wav.display().to_string())?;
-    for sample in pcm {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * 32_767.0).round() as i16)?;
-    }
-    Ok(writer.finalize()?)
-}

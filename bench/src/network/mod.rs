@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use auralink_client::SAMPLE_RATE;
 use auralink_link::{PROFILES, Profile};
 use auralink_types::{AicConfig, ConfigChange, Mode, Policy};
 use serde::Serialize;
@@ -123,7 +124,7 @@ pub async fn run(options: NetworkOptions) -> Result<bool> {
                 let source = line::source(&said.wavs[0])?;
                 let mut call = line::call(profile, seed, options.seconds, policy, reports, source)?;
                 let wav = folder.join(format!("{}-{treatment}-{seed}.wav", profile.name));
-                speech::write(&wav, std::mem::take(&mut call.heard).into_iter())?;
+                speech::write(&wav, SAMPLE_RATE, std::mem::take(&mut call.heard).into_iter())?;
                 jobs.push(Job {
                     reference: said.wavs[0].clone(),
                     recorded: wav,
