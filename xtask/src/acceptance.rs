@@ -1,19 +1,22 @@
-//! Acceptance with clients that are not ours: the stock browser SDK in Chromium and the native SDK from PyPI.
+//! Acceptance with clients that are not ours: the stock browser SDK in Chromium, the native SDK from PyPI, and
+//! schemathesis with what the REST API's description allows and forbids.
 
 use std::fs;
 
 use anyhow::{Context as _, Result, bail};
 
+use crate::openapi;
 use crate::python;
 use crate::step::{Place, Step, cargo};
 
-/// Runs both suites against the server of this build, and fails at the end if one of them did.
+/// Runs all suites against the server of this build, and fails at the end if one of them did.
 pub fn run(place: &Place) -> Result<u8> {
     cargo(place, ["build", "--locked", "--workspace", "--bins"]).run()?;
     let mut failed = Vec::new();
     for (name, suite) in [
         ("browser", browser as fn(&Place) -> Result<()>),
         ("native SDK", native),
+        ("schemathesis", openapi::schemathesis),
     ] {
         if let Err(problem) = suite(place) {
             eprintln!("x: {name}: {problem:#}");

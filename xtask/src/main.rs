@@ -6,6 +6,7 @@ mod acceptance;
 mod bench;
 mod check;
 mod clocks;
+mod fuzz;
 mod openapi;
 mod python;
 mod sdk;
@@ -58,6 +59,14 @@ enum Chore {
     Schemathesis,
     /// The speech codec as WebAssembly, built and tried in Node and Chromium.
     Sdk,
+    /// Fuzzes what parses the bytes of strangers: `./x fuzz [TARGET…] [--seconds N]`.
+    Fuzz {
+        /// Targets in `fuzz/fuzz_targets`; without any, the AIC payload and the speech decoder.
+        targets: Vec<String>,
+        /// Seconds for each.
+        #[arg(long, default_value_t = 1800)]
+        seconds: u32,
+    },
     /// Formats every crate.
     Fmt,
 }
@@ -84,6 +93,7 @@ fn main() -> ExitCode {
         Chore::Openapi => openapi::export(&place),
         Chore::Schemathesis => openapi::schemathesis(&place).map(|()| 0),
         Chore::Sdk => sdk::run(&place),
+        Chore::Fuzz { targets, seconds } => fuzz::run(&place, &targets, seconds),
         Chore::Fmt => step::cargo(&place, ["fmt", "--all"]).run().map(|()| 0),
     });
     match done {

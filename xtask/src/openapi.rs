@@ -59,7 +59,15 @@ pub fn schemathesis(place: &Place) -> Result<()> {
             return Ok(());
         }
     };
-    cargo(place, ["build", "--locked", "-p", "auralink"]).run()?;
+    let build = [
+        "build",
+        "--locked",
+        "--workspace",
+        "--bins",
+        "--example",
+        "cluster",
+    ];
+    cargo(place, build).run()?;
     let mut failed = Vec::new();
     let mut run = |name: &str, database: &str| -> Result<()> {
         let server = Server::start(place, database).with_context(|| format!("server on {name}"))?;
@@ -89,18 +97,6 @@ struct Cluster {
 
 impl Cluster {
     fn start(place: &Place) -> Result<Option<Self>> {
-        cargo(
-            place,
-            [
-                "build",
-                "--locked",
-                "-p",
-                "auralink-store",
-                "--example",
-                "cluster",
-            ],
-        )
-        .run()?;
         let mut child = Command::new(place.program("examples/cluster"))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -194,7 +190,7 @@ impl Server {
         let config = folder.0.join("auralink.toml");
         let text = format!(
             "listen = \"127.0.0.1:0\"\nudp = \"127.0.0.1:0\"\ndatabase = \"{database}\"\nrest_per_second = 1000000\n\
-             rest_burst = 1000000\n[keys]\n{KEY} = \"{SECRET}\"\n"
+             rest_burst = 1000000\nwebhook_private_addresses = true\n[keys]\n{KEY} = \"{SECRET}\"\n"
         );
         fs::write(&config, text).with_context(|| format!("cannot write {}", config.display()))?;
         let mut child = Command::new(place.program("auralink"))
@@ -212,10 +208,13 @@ impl Server {
             url: String::new(),
             _folder: folder,
         };
-        for line in BufReader::new(said).lines() {
+        let mut lines = BufReader::new(said).lines();
+        while let Some(line) = lines.next() {
             let line = line?;
             if let Some(url) = line.split_whitespace().find(|word| word.starts_with("http://")) {
                 server.url = url.to_owned();
+                // Read on, or the server could not say the rest.
+                std::thread::spawn(move || lines.for_each(drop));
                 return Ok(server);
             }
         }

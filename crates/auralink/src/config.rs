@@ -94,6 +94,8 @@ pub struct ServeConfig {
     pub rest_per_second: u32,
     /// REST requests at once after a pause.
     pub rest_burst: u32,
+    /// Webhooks may be sent to loopback, private and other addresses that are not public.
+    pub webhook_private_addresses: bool,
     /// When to raise alerts.
     pub alerts: AlertRules,
     /// Development: well-known keys and fault injection.
@@ -117,6 +119,7 @@ impl Default for ServeConfig {
             core: None,
             rest_per_second: RateLimit::default().per_second,
             rest_burst: RateLimit::default().burst,
+            webhook_private_addresses: false,
             alerts: AlertRules::default(),
             dev: false,
         }
@@ -137,6 +140,7 @@ impl ServeConfig {
                 client_ca: None,
             }),
             keys: BTreeMap::from([("devkey".into(), "secret".into())]),
+            webhook_private_addresses: true,
             dev: true,
             ..Self::default()
         }

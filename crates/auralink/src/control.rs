@@ -5,7 +5,7 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auralink_codec::Model;
 use auralink_control::{
-    Clock, ControlState, Dispatcher, InstalledModel, Intake, IntakeConfig, RateLimit, prometheus,
+    Clock, ControlState, Dispatcher, InstalledModel, Intake, IntakeConfig, RateLimit, Reach, prometheus,
     reload_experiments,
 };
 use auralink_engine::PolicyBook;
@@ -56,7 +56,12 @@ impl Control {
             rules: config.alerts,
             clock: clock.clone(),
         });
-        let dispatcher = Dispatcher::start(store.clone(), Arc::clone(keys), clock.clone())
+        let reach = if config.webhook_private_addresses {
+            Reach::Anywhere
+        } else {
+            Reach::Public
+        };
+        let dispatcher = Dispatcher::start(store.clone(), Arc::clone(keys), clock.clone(), reach)
             .context("webhooks: no HTTP client")?;
         let routes = auralink_control::router(ControlState {
             store: store.clone(),
@@ -64,6 +69,7 @@ impl Control {
             book: Arc::clone(book),
             models,
             price_per_gb: config.price_per_gb,
+            reach,
             rate: RateLimit {
                 per_second: config.rest_per_second,
                 burst: config.rest_burst,

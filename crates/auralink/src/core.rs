@@ -11,6 +11,7 @@ use clap::Args;
 
 use crate::config::GRPC_PORT;
 use crate::serve::ended;
+use crate::summary;
 
 /// Run the AI core alone, for media servers and others that speak gRPC.
 #[derive(Args, Clone, Debug)]
@@ -102,9 +103,11 @@ pub async fn run(command: CoreCommand, config: GrpcConfig) -> anyhow::Result<()>
     };
     let workers = Workers::start(count);
     let server = GrpcServer::start(&config, &workers).await.context("grpc")?;
-    println!("AuraLink core {}", env!("CARGO_PKG_VERSION"));
-    println!("  grpc      {}", describe(&server, &config.security));
-    println!("  workers   {count}");
+    summary::print(&[
+        format!("AuraLink core {}", env!("CARGO_PKG_VERSION")),
+        format!("  grpc      {}", describe(&server, &config.security)),
+        format!("  workers   {count}"),
+    ]);
     ended().await?;
     tracing::info!("shutting down: running sessions may finish");
     server.shutdown(Duration::from_secs(command.grace)).await;

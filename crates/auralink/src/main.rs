@@ -12,6 +12,7 @@ mod join;
 mod media;
 mod migrate;
 mod serve;
+mod summary;
 mod token;
 
 use std::process::ExitCode;

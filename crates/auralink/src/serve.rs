@@ -27,6 +27,7 @@ use crate::config::{GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig};
 use crate::control::{Control, installed, metrics_route};
 use crate::core::describe;
 use crate::http::{self, Limits};
+use crate::summary;
 
 /// Time clients get to hear the goodbye and HTTP answers get to finish.
 const GRACE: Duration = Duration::from_secs(3);
@@ -160,19 +161,22 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen)
         .await
         .with_context(|| format!("listen: cannot bind {}", config.listen))?;
-    println!("AuraLink {}", env!("CARGO_PKG_VERSION"));
-    println!("  http      http://{} (signalling, REST)", listener.local_addr()?);
-    println!("  media     udp {}", media.local_udp_addr());
+    let mut lines = vec![
+        format!("AuraLink {}", env!("CARGO_PKG_VERSION")),
+        format!("  http      http://{} (signalling, REST)", listener.local_addr()?),
+        format!("  media     udp {}", media.local_udp_addr()),
+    ];
     match (&grpc, &config.core) {
-        (Some((server, security)), _) => println!("  grpc      {}", describe(server, security)),
-        (None, Some(core)) => println!("  AI core   at {}", core.url),
+        (Some((server, security)), _) => lines.push(format!("  grpc      {}", describe(server, security))),
+        (None, Some(core)) => lines.push(format!("  AI core   at {}", core.url)),
         (None, None) => {}
     }
-    println!("  database  {database} ({users} users with AIC)");
-    println!("  model     {model_version}");
+    lines.push(format!("  database  {database} ({users} users with AIC)"));
+    lines.push(format!("  model     {model_version}"));
     if config.dev {
-        println!("  dev       key devkey, secret secret; not for production");
+        lines.push("  dev       key devkey, secret secret; not for production".to_owned());
     }
+    summary::print(&lines);
 
     let mut terminate = signal(SignalKind::terminate())?;
     let (stop, stopping) = oneshot::channel();

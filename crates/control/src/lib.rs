@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use auralink_control::{Clock, ControlState, RateLimit, router};
+//! use auralink_control::{Clock, ControlState, RateLimit, Reach, router};
 //! use auralink_engine::PolicyBook;
 //! use auralink_store::Store;
 //! use auralink_token::KeyRing;
@@ -18,6 +18,7 @@
 //!     book: Arc::new(PolicyBook::new()),
 //!     models: Vec::new(),
 //!     price_per_gb: 0.09,
+//!     reach: Reach::Public,
 //!     rate: RateLimit::default(),
 //!     clock: Clock::system(),
 //! });
@@ -62,7 +63,7 @@ pub use clock::{Clock, Now};
 pub use experiments::reload as reload_experiments;
 pub use intake::{EVENTS_MAX, Intake, IntakeConfig, ROWS_MAX};
 pub use rate::{CALLERS_MAX, RateLimit};
-pub use webhook::{ATTEMPTS_MAX, Dispatcher, IN_FLIGHT_MAX, SEND_TIMEOUT};
+pub use webhook::{ATTEMPTS_MAX, Dispatcher, IN_FLIGHT_MAX, Reach, SEND_TIMEOUT};
 
 use rate::Limiter;
 
@@ -84,6 +85,8 @@ pub struct ControlState {
     pub models: Vec<InstalledModel>,
     /// Dollars for one gigabyte of egress, for the savings' worth.
     pub price_per_gb: f64,
+    /// Where webhooks may go.
+    pub reach: Reach,
     /// How often one caller may ask.
     pub rate: RateLimit,
     /// What time it is.

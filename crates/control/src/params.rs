@@ -4,6 +4,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use auralink_store::{Cursor, MetricCursor, PAGE_MAX, Span, Timestamp};
+use auralink_types::CallId;
 use axum::extract::Query;
 use axum::http::{StatusCode, Uri};
 
@@ -15,6 +16,9 @@ const PAGE: u32 = 100;
 /// Days when the caller doesn't say, and the most he may ask for.
 const DAYS: u32 = 30;
 const DAYS_MAX: u32 = 366;
+
+/// Longest id of a call, in characters.
+const CALL_ID_MAX: usize = 256;
 
 #[derive(Debug)]
 pub(crate) struct Params(Vec<(String, String)>);
@@ -94,6 +98,17 @@ impl Params {
         let wrong = || Problem::invalid("cursor", "must be a next_cursor that was given out");
         let read = |text: &str| Cursor::parse(text).ok_or_else(wrong);
         self.get("cursor").map(read).transpose()
+    }
+
+    pub(crate) fn call(&self) -> Result<Option<CallId>, Problem> {
+        let Some(text) = self.get("call_id") else {
+            return Ok(None);
+        };
+        if text.chars().count() > CALL_ID_MAX {
+            let problem = format!("must be at most {CALL_ID_MAX} characters");
+            return Err(Problem::invalid("call_id", problem));
+        }
+        Ok(Some(CallId::from(text)))
     }
 
     pub(crate) fn limit(&self) -> Result<u32, Problem> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auralink_store::{MetricPage, MetricQuery, StoredMetric, Timestamp};
-use auralink_types::{CallId, Media, NetworkClass, QualityMetric, Reason, SavingsBasis};
+use auralink_types::{Media, NetworkClass, QualityMetric, Reason, SavingsBasis};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -118,7 +118,7 @@ pub(crate) async fn list(
 
 fn query(params: &Params) -> Result<MetricQuery, Problem> {
     Ok(MetricQuery {
-        call_id: params.get("call_id").map(CallId::from),
+        call_id: params.call()?,
         from: params.time("from")?,
         to: params.time("to")?,
         cursor: params.metric_cursor()?,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use auralink_store::{Page, SessionQuery, StoredSession, Timestamp};
-use auralink_types::{CallId, Media, SessionId};
+use auralink_types::{Media, SessionId};
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -95,7 +95,7 @@ pub(crate) async fn list(
     let ask = shared.enter(&headers, &uri, &known)?;
     let params = &ask.params;
     let query = SessionQuery {
-        call_id: params.get("call_id").map(CallId::from),
+        call_id: params.call()?,
         from: params.time("from")?,
         to: params.time("to")?,
         cursor: params.cursor()?,

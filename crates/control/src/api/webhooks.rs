@@ -15,7 +15,7 @@ use super::{Answer, Part, part};
 use crate::Shared;
 use crate::body;
 use crate::problem::Problem;
-use crate::webhook::event;
+use crate::webhook::{Reach, event};
 
 /// Longest address, in bytes.
 const URL_MAX: usize = 2048;
@@ -130,7 +130,7 @@ fn names(events: Vec<EventName>) -> Result<Vec<String>, Problem> {
     Ok(names)
 }
 
-fn check_url(text: &str) -> Result<(), Problem> {
+fn check_url(text: &str, reach: Reach) -> Result<(), Problem> {
     let refused = |problem: &str| Err(Problem::invalid("url", problem));
     if text.chars().any(|c| c.is_control() || c.is_whitespace()) {
         return refused("must not contain spaces or control characters");
@@ -144,7 +144,7 @@ fn check_url(text: &str) -> Result<(), Problem> {
             refused("must not carry a user name or password")
         }
         Ok(url) if url.host_str().is_none_or(str::is_empty) => refused("names no host"),
-        Ok(_) => Ok(()),
+        Ok(url) => reach.check(&url).or_else(refused),
         Err(_) => refused("must be an absolute address"),
     }
 }
@@ -186,7 +186,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     let ask = shared.enter(request.headers(), request.uri(), &[])?;
     ask.operator()?;
     let body: NewWebhookBody = body::json(request).await?;
-    check_url(&body.url)?;
+    check_url(&body.url, shared.state.reach)?;
     let new = NewEndpoint {
         url: body.url,
         signing_key: ask.tenant().as_str().to_owned(),
@@ -233,7 +233,9 @@ pub(crate) async fn change(
     ask.operator()?;
     let id = part(id)?;
     let body: WebhookChangeBody = body::json(request).await?;
-    body.url.as_deref().map(check_url).transpose()?;
+    if let Some(url) = &body.url {
+        check_url(url, shared.state.reach)?;
+    }
     let change = EndpointChange {
         url: body.url,
         events: body.events.map(names).transpose()?,

@@ -14,6 +14,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use super::backoff;
 use super::letter::Letter;
+use super::reach::Reach;
 use crate::clock::Clock;
 use crate::metrics as figures;
 
@@ -43,7 +44,12 @@ impl Drop for Dispatcher {
 
 impl Dispatcher {
     /// Starts it on the current tokio runtime.
-    pub fn start(store: Store, keys: Arc<KeyRing>, clock: Clock) -> Result<Self, reqwest::Error> {
+    pub fn start(
+        store: Store,
+        keys: Arc<KeyRing>,
+        clock: Clock,
+        reach: Reach,
+    ) -> Result<Self, reqwest::Error> {
         // Whoever installed one first, the process has one now.
         let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         let http = reqwest::Client::builder()
@@ -51,12 +57,14 @@ impl Dispatcher {
             // An event goes where the operator said and nowhere else.
             .redirect(reqwest::redirect::Policy::none())
             .no_proxy()
+            .dns_resolver(Arc::new(reach))
             .user_agent(concat!("AuraLink/", env!("CARGO_PKG_VERSION")))
             .build()?;
         let work = Work {
             store,
             keys,
             clock,
+            reach,
             http,
         };
         Ok(Self {
@@ -69,6 +77,7 @@ struct Work {
     store: Store,
     keys: Arc<KeyRing>,
     clock: Clock,
+    reach: Reach,
     http: reqwest::Client,
 }
 
@@ -148,11 +157,14 @@ impl Work {
     }
 
     async fn send(&self, delivery: &Delivery) -> Result<(), String> {
+        // A client resolves names only: an address written out doesn't pass the resolver.
+        let url = reqwest::Url::parse(&delivery.url).map_err(|error| error.to_string())?;
+        self.reach.check(&url)?;
         let letter = Letter::write(delivery, delivery.dropped, &self.keys, self.clock.now().wall)
             .map_err(|error| error.to_string())?;
         let answer = self
             .http
-            .post(&delivery.url)
+            .post(url)
             .header(header::AUTHORIZATION, letter.token)
             .header(header::CONTENT_TYPE, "application/webhook+json")
             .body(letter.body)

@@ -4,6 +4,8 @@ mod backoff;
 pub(crate) mod dispatcher;
 pub(crate) mod event;
 mod letter;
+mod reach;
 
 pub use backoff::ATTEMPTS_MAX;
 pub use dispatcher::{Dispatcher, IN_FLIGHT_MAX, SEND_TIMEOUT};
+pub use reach::Reach;

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use auralink_control::{Clock, ControlState, InstalledModel, Now, RateLimit, router};
+use auralink_control::{Clock, ControlState, InstalledModel, Now, RateLimit, Reach, router};
 use auralink_engine::PolicyBook;
 use auralink_store::{MetricWriter, Store};
 use auralink_token::{Claims, KeyRing};
@@ -43,6 +43,13 @@ impl Api {
         Self::on(Store::open("memory").await.unwrap(), rate)
     }
 
+    /// The same with webhooks kept to such addresses.
+    pub fn reaching(mut self, reach: Reach) -> Self {
+        self.state.reach = reach;
+        self.app = router(self.state.clone());
+        self
+    }
+
     pub fn on(store: Store, rate: RateLimit) -> Self {
         let step = Arc::new(Mutex::new(0_i64));
         let stepped = Arc::clone(&step);
@@ -57,6 +64,7 @@ impl Api {
                 sha256: None,
             }],
             price_per_gb: 0.09,
+            reach: Reach::Anywhere,
             rate,
             clock: Clock::from_fn(move || {
                 let seconds = *stepped.lock().unwrap();

@@ -3,7 +3,7 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
-use auralink_control::Dispatcher;
+use auralink_control::{Dispatcher, Reach};
 use auralink_store::{Announcement, Timestamp};
 use auralink_types::{Event, EventKind};
 use axum::Router;
@@ -100,7 +100,13 @@ async fn receive(State(inbox): State<Arc<Inbox>>, headers: HeaderMap, body: Stri
 
 fn dispatcher(api: &Api) -> Dispatcher {
     let state = &api.state;
-    Dispatcher::start(state.store.clone(), Arc::clone(&state.keys), state.clock.clone()).unwrap()
+    Dispatcher::start(
+        state.store.clone(),
+        Arc::clone(&state.keys),
+        state.clock.clone(),
+        state.reach,
+    )
+    .unwrap()
 }
 
 async fn add(api: &Api, url: &str, events: &[&str]) -> String {
@@ -286,6 +292,38 @@ async fn a_receiver_that_is_away_holds_up_nobody_else() {
         .await
         .text;
     assert!(!list.contains(&gone.port().to_string()), "{list}");
+}
+
+#[tokio::test]
+async fn a_webhook_knocks_at_no_door_inside_the_operators_network() {
+    let receiver = Receiver::start(0).await;
+    let api = Api::new().await;
+    let inside = add(&api, &receiver.url(), &[]).await;
+    let api = api.reaching(Reach::Public);
+    let boss = api.operator("one");
+    let body = json!({ "url": "http://169.254.169.254/latest/meta-data", "events": [] }).to_string();
+    let refused = api.post(&boss, WEBHOOKS, body).await;
+    assert_eq!(refused.status, StatusCode::BAD_REQUEST, "{}", refused.text);
+    assert!(
+        refused.text.contains("url") && refused.text.contains("link-local"),
+        "{}",
+        refused.text
+    );
+
+    // One that was there before the operator closed the door.
+    tell(&api, "a", 1).await;
+    let _sending = dispatcher(&api);
+    let uri = format!("{WEBHOOKS}/{inside}/deliveries");
+    let mut tried = Value::Null;
+    for _ in 0..200 {
+        tried = api.get(&boss, &uri).await.ok();
+        if tried.to_string().contains("loopback") {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert!(tried.to_string().contains("loopback"), "{tried}");
+    assert!(receiver.inbox.attempts.lock().unwrap().is_empty());
 }
 
 #[tokio::test]

@@ -106,7 +106,8 @@ fn a_measured_shortfall_moves_the_choice_up() {
     let mut calibration = Calibration::default();
     let before = choose(&policy, &situation, &calibration);
     for _ in 0..40 {
-        let measured = expected(before.rung).unwrap().value() - 0.5;
+        // A little under the floor, however far above it the rung was expected.
+        let measured = 1.0 + (Mos::MAX - 1.0) * policy.floor.value() - 0.2;
         calibration.learn(before.rung, Mos::new(measured));
     }
     let after = choose(&policy, &situation, &calibration);
@@ -275,7 +276,13 @@ fn loss_buys_a_copy_in_every_packet_before_the_original_comes_back() {
 
 #[test]
 fn without_an_accelerator_the_dearest_codes_are_left_out_and_the_reason_says_so() {
-    let policy = policy(Mode::Adaptive, Some(0.3));
+    let six = Rung::Neural(Neural {
+        rate: NeuralRate::Kbps6,
+        packet: PacketTime::Ms20,
+        copies: 0,
+    });
+    let just_held = expected(six).unwrap().score().value() - 0.005;
+    let policy = policy(Mode::Adaptive, Some(f64::from(just_held)));
     let mut situation = Situation::stock(network(NetworkClass::Good, 0.0));
     situation.neural = true;
     let with = choose(&policy, &situation, &Calibration::default());
