@@ -57,6 +57,9 @@ pub struct NetworkOptions {
     /// What is said, a WAV file; otherwise the shared recordings.
     #[arg(long, value_name = "WAV")]
     audio: Option<PathBuf>,
+    /// Folder in which to leave what was said and heard, as WAV files
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// Where to write what is printed, as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -106,7 +109,8 @@ pub async fn run(options: NetworkOptions) -> Result<bool> {
     if !(10..=3600).contains(&options.seconds) || !(1..=20).contains(&options.seeds) {
         bail!("--seconds must be 10 to 3600 and --seeds 1 to 20");
     }
-    let folder = std::env::temp_dir().join(format!("auralink-network-{}", std::process::id()));
+    let own = std::env::temp_dir().join(format!("auralink-network-{}", std::process::id()));
+    let folder = options.out.clone().unwrap_or_else(|| own.clone());
     fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
     let said = speech::prepare(options.audio.as_deref(), options.seconds as f64, &folder)?;
     let on = policy(Some(mode));
@@ -140,7 +144,9 @@ pub async fn run(options: NetworkOptions) -> Result<bool> {
         missing.push(format!("no PESQ: {problem:#}"));
         vec![None; jobs.len()]
     });
-    fs::remove_dir_all(&folder).ok();
+    if options.out.is_none() {
+        fs::remove_dir_all(&own).ok();
+    }
     let scored: Vec<_> = calls.into_iter().zip(scores).collect();
     let rows: Vec<Row> = scored
         .chunks(options.seeds as usize)

@@ -230,7 +230,7 @@ fn music_moves_a_neural_leg_to_opus_without_a_seam_and_speech_brings_it_back() {
     };
     assert_eq!(leg(&mut bench).unwrap().reason, Some(Reason::Content));
     bench.core.content = auralink_quality::Content::Speech;
-    bench.talk_for(60_000);
+    bench.talk_for(36_000);
     assert!(matches!(bench.rung(2), Rung::Neural(_)), "{:?}", bench.rung(2));
     bench.assert_seamless(2, 120);
 }
