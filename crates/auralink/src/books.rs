@@ -18,9 +18,13 @@ pub async fn keep(
         tokio::select! {
             // Rows of a session were sent before its end: they are handed on before it.
             biased;
-            Some(row) = rows.recv() => {
+            Some(mut row) = rows.recv() => {
+                intake.rebase(&mut row);
                 intake.row(&row);
-                writer.push(row);
+                let tenant = row.owner.tenant.clone();
+                if !writer.push(row) {
+                    intake.turned_away(&tenant);
+                }
             }
             Some(event) = events.recv() => {
                 tracing::debug!(event = event.kind.name(), call = %event.call_id, "event");

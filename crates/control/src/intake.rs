@@ -1,8 +1,8 @@
 //! What media tells the control plane: rows for alerts, figures and exposures, events for figures. Never in media's way:
 //! the queues are bounded, and what does not fit is counted and lost to alerts, not to the store.
 
-use std::collections::{HashSet, VecDeque};
-use std::sync::Arc;
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use auralink_engine::PolicyBook;
 use auralink_store::{Exposure, NewAlert, Severity, Store, StoreError, Timestamp};
@@ -11,6 +11,7 @@ use metrics::counter;
 use tokio::sync::mpsc;
 
 use crate::alert::{AlertEngine, AlertKind, AlertRules, Change, Subject};
+use crate::baseline::Baselines;
 use crate::clock::Clock;
 use crate::experiments;
 use crate::metrics as figures;
@@ -30,12 +31,21 @@ const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
 /// How often the tenants' running experiments are read again: another server may have started one.
 const EXPERIMENTS_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
 
+/// How often the control arms' rates are summed anew.
+const BASELINES_EVERY: std::time::Duration = std::time::Duration::from_secs(300);
+
 /// Where rows and events are left. Cloning shares it.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Intake {
     rows: mpsc::Sender<MetricRow>,
     events: mpsc::Sender<Event>,
+    baselines: Baselines,
+    book: Arc<PolicyBook>,
+    turned_away: TurnedAway,
 }
+
+/// Work that did not fit since the last check, by tenant.
+type TurnedAway = Arc<Mutex<HashMap<TenantId, u64>>>;
 
 /// What the task works on.
 pub struct IntakeConfig {
@@ -56,20 +66,44 @@ impl Intake {
     pub fn start(config: IntakeConfig) -> Self {
         let (rows, arriving_rows) = mpsc::channel(ROWS_MAX);
         let (events, arriving_events) = mpsc::channel(EVENTS_MAX);
+        let baselines = Baselines::default();
+        let book = Arc::clone(&config.book);
+        let turned_away = TurnedAway::default();
         let task = Task {
             engine: AlertEngine::new(config.clock.now().steady, config.rules),
             exposed: HashSet::new(),
             changes: VecDeque::new(),
+            baselines: baselines.clone(),
+            turned_away: Arc::clone(&turned_away),
             config,
         };
         tokio::spawn(task.run(arriving_rows, arriving_events));
-        Self { rows, events }
+        Self {
+            rows,
+            events,
+            baselines,
+            book,
+            turned_away,
+        }
+    }
+
+    /// Work of a tenant did not fit, a row that the store's queue had no room for: the capacity rule counts it.
+    pub fn turned_away(&self, tenant: &TenantId) {
+        let mut away = self.turned_away.lock().unwrap_or_else(PoisonError::into_inner);
+        *away.entry(tenant.clone()).or_default() += 1;
+    }
+
+    /// What would have flowed without AIC is what an experiment's control arm sends, where there is a believable one and
+    /// the row knows no better than a preset.
+    pub fn rebase(&self, row: &mut MetricRow) {
+        self.baselines.apply(&self.book, row);
     }
 
     /// Leaves a row; never waits.
     pub fn row(&self, row: &MetricRow) {
         if self.rows.try_send(row.clone()).is_err() {
             counter!(figures::INTAKE_DROPPED, "what" => "row").increment(1);
+            self.turned_away(&row.owner.tenant);
         }
     }
 
@@ -86,6 +120,8 @@ struct Task {
     engine: AlertEngine,
     exposed: HashSet<(String, SessionId)>,
     changes: VecDeque<Change>,
+    baselines: Baselines,
+    turned_away: TurnedAway,
 }
 
 impl Task {
@@ -93,6 +129,8 @@ impl Task {
         self.restore().await;
         let mut refresh = tokio::time::interval(EXPERIMENTS_EVERY);
         refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut sum = tokio::time::interval(BASELINES_EVERY);
+        sum.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK_EVERY);
         look.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut told = true;
@@ -108,6 +146,7 @@ impl Task {
                 },
                 _ = look.tick() => self.check().await,
                 _ = refresh.tick() => self.refresh().await,
+                _ = sum.tick() => self.sum().await,
             }
         }
     }
@@ -135,6 +174,15 @@ impl Task {
         let Self { config, .. } = self;
         if let Err(error) = experiments::reload(&config.store, &config.book, &config.tenants).await {
             tracing::warn!(%error, "experiments cannot be read");
+        }
+    }
+
+    async fn sum(&self) {
+        let Self {
+            config, baselines, ..
+        } = self;
+        if let Err(error) = baselines.reload(&config.store, &config.tenants).await {
+            tracing::warn!(%error, "control arms cannot be summed");
         }
     }
 
@@ -175,6 +223,10 @@ impl Task {
         let now = self.config.clock.now().steady;
         if now < self.engine.poll_timeout() && self.changes.is_empty() {
             return;
+        }
+        let away = std::mem::take(&mut *self.turned_away.lock().unwrap_or_else(PoisonError::into_inner));
+        for (tenant, count) in &away {
+            self.engine.handle_turned_away(tenant, *count);
         }
         self.engine.handle_timeout(now);
         while let Some(change) = self.engine.poll_change() {

@@ -30,6 +30,7 @@
 
 mod alert;
 mod api;
+mod baseline;
 mod body;
 mod caller;
 mod clock;

@@ -206,6 +206,18 @@ impl Store {
         rows.iter().map(from_row).collect()
     }
 
+    /// What came of the control arm of an experiment; `None` while nobody has met it.
+    pub async fn control_outcome(&self, experiment: &Experiment) -> Result<Option<ArmOutcome>, StoreError> {
+        let mut tx = self.read().await?;
+        let rows = tx.rows(outcomes(experiment)).await?;
+        tx.commit().await?;
+        let control = experiment.arms.iter().find(|arm| arm.control);
+        let found: Vec<_> = rows.iter().map(outcome).collect::<Result<_, _>>()?;
+        Ok(found
+            .into_iter()
+            .find(|found| control.is_some_and(|control| control.name == found.arm)))
+    }
+
     /// Notes that a session came under an arm; the first time counts.
     pub async fn expose(&self, exposure: &Exposure) -> Result<(), StoreError> {
         let sql = Sql::new(
@@ -331,20 +343,27 @@ impl Scoped {
     /// What came of each arm, in the order of their names; an arm without exposures is left out.
     pub async fn outcomes(&self, id: &str) -> Result<Vec<ArmOutcome>, StoreError> {
         let experiment = self.experiment(id).await?;
-        let unit = match experiment.unit {
-            Unit::User => "x.user_id",
-            Unit::Call => "s.call_id",
-        };
-        // A unit that was in two arms counts in both: assignment never does that to one.
-        let figures = ["saved", "wire", "quality", "latency", "fallbacks"];
-        let sums = figures.map(|figure| {
-            format!(
-                "count({figure}) AS {figure}_n, coalesce(sum({figure}), 0.0) AS {figure}_sum, \
+        let rows = self.tenant_rows(outcomes(&experiment)).await?;
+        rows.iter().map(outcome).collect()
+    }
+}
+
+/// Arms of an experiment with sums over their units.
+fn outcomes(experiment: &Experiment) -> Sql {
+    let unit = match experiment.unit {
+        Unit::User => "x.user_id",
+        Unit::Call => "s.call_id",
+    };
+    // A unit that was in two arms counts in both: assignment never does that to one.
+    let figures = ["saved", "wire", "quality", "latency", "fallbacks"];
+    let sums = figures.map(|figure| {
+        format!(
+            "count({figure}) AS {figure}_n, coalesce(sum({figure}), 0.0) AS {figure}_sum, \
                  coalesce(sum({figure} * {figure}), 0.0) AS {figure}_squares"
-            )
-        });
-        let sql = Sql::new(format!(
-            "SELECT arm, count(*) AS units, CAST(sum(exposures) AS BIGINT) AS exposures, {} FROM (\
+        )
+    });
+    let sql = Sql::new(format!(
+        "SELECT arm, count(*) AS units, CAST(sum(exposures) AS BIGINT) AS exposures, {} FROM (\
              SELECT x.arm, count(*) AS exposures, \
              CASE WHEN sum(s.original_kbit) > 0 THEN 100.0 * (1.0 - sum(s.compressed_kbit) / sum(s.original_kbit)) \
              END AS saved, \
@@ -356,13 +375,10 @@ impl Scoped {
              FROM experiment_exposures x JOIN aic_sessions s ON s.tenant_id = x.tenant_id \
              AND s.session_id = x.session_id WHERE x.tenant_id = $1 AND x.experiment_id = $2 \
              GROUP BY x.arm, {unit}) AS unit GROUP BY arm ORDER BY arm",
-            sums.join(", ")
-        ));
-        let rows = self
-            .tenant_rows(sql.with(&self.actor.key.tenant).with(id))
-            .await?;
-        rows.iter().map(outcome).collect()
-    }
+        sums.join(", ")
+    ));
+    sql.with(&experiment.tenant)
+        .with(experiment.experiment_id.as_str())
 }
 
 fn outcome(row: &Row) -> Result<ArmOutcome, StoreError> {

@@ -225,7 +225,8 @@ struct Hearing {
     pending: u64,
 }
 
-/// Makes a delivery of each waiting event for each endpoint that wants it.
+/// Makes a delivery of each waiting event for each endpoint that wants it and has room. An event that waits for nobody
+/// goes at once.
 async fn fan_out(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
     tx.lock("webhook fan-out").await?;
     let waiting = Sql::new(
@@ -239,10 +240,12 @@ async fn fan_out(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
             let hearing = hearing(tx, &tenant).await?;
             tenants.insert(tenant.clone(), hearing);
         }
+        let mut waited_for = false;
         let endpoints = tenants.get_mut(&tenant).into_iter().flatten();
         for endpoint in endpoints.filter(|endpoint| wants(&endpoint.events, &event)) {
             let sql = if endpoint.pending < OUTBOX_MAX {
                 endpoint.pending += 1;
+                waited_for = true;
                 Sql::new(
                     "INSERT INTO webhook_deliveries (tenant_id, endpoint_id, event_id, subject, state, \
                      created_at_us, next_attempt_at_us) VALUES ($1, $2, $3, $4, 'pending', $5, $5)",
@@ -261,8 +264,14 @@ async fn fan_out(tx: &mut Tx, now: Timestamp) -> Result<(), StoreError> {
             };
             tx.execute(sql).await?;
         }
-        let done = Sql::new("UPDATE webhook_events SET fanned_out_at_us = $2 WHERE event_id = $1");
-        tx.execute(done.with(row.int("event_id")?).with(now)).await?;
+        let done = if waited_for {
+            Sql::new("UPDATE webhook_events SET fanned_out_at_us = $2 WHERE event_id = $1")
+                .with(row.int("event_id")?)
+                .with(now)
+        } else {
+            Sql::new("DELETE FROM webhook_events WHERE event_id = $1").with(row.int("event_id")?)
+        };
+        tx.execute(done).await?;
     }
     Ok(())
 }

@@ -56,16 +56,13 @@ impl KnownSessions {
     }
 
     /// They are in the database now.
-    pub(crate) fn remember(&mut self, rows: &[MetricRow]) {
-        for row in rows {
-            let key = (row.owner.clone(), row.session_id.clone());
-            if !self.0.contains(&key) {
-                if self.0.len() >= KNOWN_MAX {
-                    self.0.clear();
-                }
-                self.0.insert(key);
-            }
+    pub(crate) fn remember(&mut self, parents: &Parents<'_>) {
+        if self.0.len() + parents.sessions.len() > KNOWN_MAX {
+            self.0.clear();
         }
+        let keys = parents.sessions.iter();
+        self.0
+            .extend(keys.map(|(row, _)| (row.owner.clone(), row.session_id.clone())));
     }
 
     /// Somebody has erased one of them.

@@ -80,14 +80,17 @@ impl MetricWriter {
         }
     }
 
-    /// Leaves a row; never waits. A row that finds the queue full is dropped and counted.
-    pub fn push(&self, row: MetricRow) {
+    /// Leaves a row; never waits. A row that finds the queue full is dropped and counted; only then `false`.
+    pub fn push(&self, row: MetricRow) -> bool {
         let Some(row) = sound(row) else {
-            return add(&self.counts.refused, 1);
+            add(&self.counts.refused, 1);
+            return true;
         };
-        if self.rows.try_send(row).is_err() {
+        let fits = self.rows.try_send(row).is_ok();
+        if !fits {
             add(&self.counts.queue_full, 1);
         }
+        fits
     }
 
     /// Waits until every row pushed before is in the database. `false` when the database would not take them; they
@@ -188,15 +191,15 @@ impl Task {
 
     /// One batch in one transaction. Parents known from before are not written again, unless one has been erased since.
     async fn write(&mut self, rows: &[MetricRow]) -> Result<(), StoreError> {
-        let parents = self.known.missing(rows);
+        let mut parents = self.known.missing(rows);
         let mut done = self.write_with(rows, &parents).await;
         if matches!(done, Err(StoreError::Refused(_))) {
             self.known.forget();
-            let parents = self.known.missing(rows);
+            parents = self.known.missing(rows);
             done = self.write_with(rows, &parents).await;
         }
         if done.is_ok() {
-            self.known.remember(rows);
+            self.known.remember(&parents);
         }
         done
     }

@@ -135,14 +135,14 @@ impl AlertEngine {
         }
     }
 
-    /// The server turned work of a tenant away: a row that did not fit, for example.
-    pub fn handle_turned_away(&mut self, tenant: &TenantId) {
+    /// The server turned work of a tenant away so often: rows that did not fit, for example.
+    pub fn handle_turned_away(&mut self, tenant: &TenantId, count: u64) {
         let subject = Subject {
             tenant: tenant.clone(),
             session: None,
         };
         if let Some(watched) = self.watch(subject) {
-            watched.window.turn_away();
+            watched.window.turn_away(count);
         }
     }
 

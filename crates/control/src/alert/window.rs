@@ -85,9 +85,9 @@ impl Window {
         self.open.take(row, rules);
     }
 
-    pub(crate) fn turn_away(&mut self) {
-        self.open.turned_away += 1;
-        self.open.seconds += 1;
+    pub(crate) fn turn_away(&mut self, count: u64) {
+        self.open.turned_away += count;
+        self.open.seconds += count;
     }
 
     /// Closes the stretch.

@@ -164,3 +164,21 @@ async fn a_healthy_call_raises_nothing() {
     }
     assert_eq!(list(&api, &api.operator("one"), "").await, []);
 }
+
+#[tokio::test]
+async fn work_that_does_not_fit_raises_the_capacity_alert_of_its_tenant_alone() {
+    let api = Api::new().await;
+    let watch = Watch::start(&api, Duration::ZERO);
+    let (one, two) = (api.operator("one"), api.operator("two"));
+    watch
+        .until(clean, async || {
+            (0..2).for_each(|_| watch.intake.turned_away(&"one".into()));
+            !list(&api, &one, "?state=open").await.is_empty()
+        })
+        .await;
+    let raised = list(&api, &one, "?state=open").await;
+    assert_eq!(raised.len(), 1, "{raised:?}");
+    assert_eq!(raised[0].0, "capacity");
+    assert!(raised[0].1["value"].as_f64().unwrap() > 0.01, "{raised:?}");
+    assert_eq!(list(&api, &two, "").await, []);
+}

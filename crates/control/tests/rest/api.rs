@@ -149,7 +149,9 @@ impl Api {
 
     pub async fn write(&self, rows: Vec<MetricRow>) {
         let writer = MetricWriter::start(self.state.store.clone());
-        rows.into_iter().for_each(|row| writer.push(row));
+        for row in rows {
+            writer.push(row);
+        }
         assert!(writer.flush().await);
     }
 }

@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use auralink_control::{AlertRules, Clock, Intake, IntakeConfig};
-use auralink_types::{MetricRow, UserKey};
+use auralink_types::{MetricRow, SavingsBasis, UserKey};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
@@ -188,4 +188,62 @@ async fn few_units_are_warned_about() {
         }
     }
     panic!("no warning in {}", api.get(&boss, &uri).await.text);
+}
+
+#[tokio::test]
+async fn a_row_that_knows_only_a_preset_counts_from_the_control_arm_once_that_is_believable() {
+    let api = Api::new().await;
+    let boss = api.operator("one");
+    let users = users(&api, 90).await;
+    let made = api.post(&boss, EXPERIMENTS, HALF_OFF).await.body;
+    let (without, treated): (Vec<_>, Vec<_>) =
+        users.iter().partition(|user| !api.state.book.get(user).active);
+    let preset = |user: &UserKey| MetricRow {
+        original_bandwidth_kbps: 126.0,
+        savings_basis: SavingsBasis::Preset,
+        ..row("one", user.user.as_str(), &format!("AS_{}", user.user), 0)
+    };
+    let first = intake(&api);
+    for user in &without {
+        let sent = MetricRow {
+            compressed_bandwidth_kbps: 90.0,
+            ..preset(user)
+        };
+        first.row(&sent);
+        api.write(vec![sent]).await;
+    }
+    let url = format!("{EXPERIMENTS}/{}", made["experiment_id"].as_str().unwrap());
+    let mut exposed = 0;
+    for _ in 0..200 {
+        exposed = api.get(&boss, &url).await.ok()["outcomes"][0]["exposures"]
+            .as_u64()
+            .unwrap_or(0);
+        if exposed == without.len() as u64 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(exposed, without.len() as u64);
+    assert!(exposed >= 30, "{exposed} units are too few to believe");
+
+    // Another server starts, and sums the arm.
+    let second = intake(&api);
+    let mut counted = preset(treated[0]);
+    for _ in 0..200 {
+        second.rebase(&mut counted);
+        if counted.savings_basis == SavingsBasis::Experiment {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(
+        (counted.savings_basis, counted.original_bandwidth_kbps),
+        (SavingsBasis::Experiment, 90.0)
+    );
+    let measured = row("one", treated[0].user.as_str(), "AS_1", 0);
+    for stays in [preset(without[0]), measured] {
+        let mut same = stays.clone();
+        second.rebase(&mut same);
+        assert_eq!(same, stays, "measured rows, and those of the control arm, stay");
+    }
 }

@@ -60,7 +60,9 @@ pub fn row(tenant: &str, user: &str, session: &str, ts_us: i64) -> MetricRow {
 /// Writes rows and waits until they are in.
 pub async fn write(store: &Store, rows: impl IntoIterator<Item = MetricRow>) {
     let writer = MetricWriter::start(store.clone());
-    rows.into_iter().for_each(|row| writer.push(row));
+    for row in rows {
+        writer.push(row);
+    }
     assert!(writer.flush().await);
 }
 

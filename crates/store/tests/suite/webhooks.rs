@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use auralink_store::{
     Announcement, Delivery, DeliveryQuery, DeliveryState, ENDPOINTS_MAX, EndpointChange, NewEndpoint,
-    StoreError, Timestamp,
+    OUTBOX_MAX, StoreError, Timestamp,
 };
 use serde_json::json;
 
@@ -19,6 +19,8 @@ both! {
     deliveries_are_sent_again_on_request_in_their_order,
     endpoints_are_an_operators_affair_and_have_a_bound,
     an_endpoint_that_went_takes_its_deliveries_along,
+    a_dead_endpoint_fills_its_outbox_to_the_bound_and_is_told_of_its_losses_when_it_lives_again,
+    an_event_that_nobody_wants_does_not_stay,
 }
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -224,4 +226,51 @@ async fn an_endpoint_that_went_takes_its_deliveries_along(db: Db) {
         Err(StoreError::Missing { what: "endpoint" })
     ));
     assert_eq!(db.number("SELECT count(*) FROM webhook_deliveries").await, 0);
+}
+
+/// What waits for an endpoint that has not answered for long: one event more than given, in one order.
+async fn long_dead(db: &Db, id: &str, waiting: u64) {
+    announce(db, "old", 0).await;
+    let first = claim(db, at(0)).await.remove(0);
+    assert!(
+        db.store
+            .delivery_failed(&first, "503", Some(at(0)))
+            .await
+            .unwrap()
+    );
+    let rows = format!(
+        "WITH RECURSIVE numbers (number) AS (SELECT 1 UNION ALL SELECT number + 1 FROM numbers WHERE number < {waiting}) \
+         INSERT INTO webhook_deliveries (tenant_id, endpoint_id, event_id, subject, state, created_at_us, \
+         next_attempt_at_us) SELECT 'one', '{id}', {}, 'old', 'pending', 0, 0 FROM numbers",
+        first.event_id
+    );
+    db.run(&rows).await.unwrap();
+}
+
+async fn a_dead_endpoint_fills_its_outbox_to_the_bound_and_is_told_of_its_losses_when_it_lives_again(db: Db) {
+    let id = endpoint(&db, &[]).await;
+    // Room for one more.
+    long_dead(&db, &id, OUTBOX_MAX - 2).await;
+    for number in 1..=4 {
+        announce(&db, "new", number).await;
+    }
+    let waiting = claim(&db, at(5)).await;
+    assert_eq!(told(&waiting), [r#"old {"number":0}"#, r#"new {"number":1}"#]);
+    let dead = operator(&db.store, "one").endpoint(&id).await.unwrap();
+    assert_eq!((dead.pending, dead.dropped, dead.lost), (OUTBOX_MAX, 3, 0));
+    assert_eq!(
+        db.number("SELECT count(*) FROM webhook_events").await,
+        2,
+        "what was dropped is kept for nobody"
+    );
+    assert_eq!(waiting[0].dropped, 3);
+    assert!(db.store.delivered(&waiting[0], at(6)).await.unwrap());
+    assert_eq!(claim(&db, at(7)).await[0].dropped, 0, "once told, not told again");
+}
+
+async fn an_event_that_nobody_wants_does_not_stay(db: Db) {
+    endpoint(&db, &["aic.*"]).await;
+    announce(&db, "a", 1).await;
+    assert_eq!(claim(&db, at(2)).await, []);
+    assert_eq!(db.number("SELECT count(*) FROM webhook_events").await, 0);
 }
