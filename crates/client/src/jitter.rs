@@ -151,6 +151,7 @@ pub(crate) struct Transit {
     arrivals: VecDeque<(Instant, f64, f64)>,
     floor_ms: f64,
     grew: Option<Instant>,
+    last_len: u32,
 }
 
 impl Transit {
@@ -159,6 +160,7 @@ impl Transit {
             origin: None,
             arrivals: VecDeque::new(),
             grew: None,
+            last_len: 0,
             floor_ms: floor.as_secs_f64() * 1000.0,
         }
     }
@@ -180,7 +182,8 @@ impl Transit {
     pub(crate) fn arrived(&mut self, now: Instant, at: u64, len: u32, reach: u32) {
         let end = self.of(now, at + u64::from(len));
         let ms = f64::from(len + reach) / 48.0;
-        if self.arrivals.back().is_some_and(|(_, _, last)| ms > *last) {
+        // Not by how far copies reach: packets of one stream have them or not, as there is voice in them.
+        if (1..len).contains(&self.last_len) {
             self.grew = Some(now);
         } else if self
             .grew
@@ -188,6 +191,7 @@ impl Transit {
         {
             self.grew = None;
         }
+        self.last_len = len;
         self.arrivals.push_back((now, end, ms));
         let too_old = |when: Instant| now.saturating_duration_since(when) > MEMORY;
         while self.arrivals.len() > MAX_ARRIVALS
@@ -219,6 +223,7 @@ impl Transit {
     pub(crate) fn reset(&mut self) {
         self.origin = None;
         self.grew = None;
+        self.last_len = 0;
         self.arrivals.clear();
     }
 }
@@ -286,6 +291,28 @@ mod tests {
         }
         let long = transit.target().unwrap();
         assert!((long - 135.0).abs() < 0.5, "a steady 120 ms stream wants {long}");
+    }
+
+    #[test]
+    fn the_target_stands_still_while_copies_come_and_go_with_the_voice() {
+        let start = Instant::now();
+        let mut transit = Transit::new(Duration::ZERO);
+        let mut targets = Vec::new();
+        for n in 0..100u64 {
+            let reach = if n % 3 == 0 { 0 } else { 2_880 };
+            transit.arrived(
+                start + Duration::from_millis(60 * n + 60),
+                2_880 * n,
+                2_880,
+                reach,
+            );
+            targets.extend(transit.target());
+        }
+        let held = &targets[5..];
+        assert!(
+            held.iter().all(|target| (target - held[0]).abs() < 0.5),
+            "{held:?}"
+        );
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use auralink_engine::{Phase, wire_bitrate};
-use auralink_types::{Bitrate, ConfigChange, Reason, Rung};
+use auralink_engine::{Phase, expected, wire_bitrate};
+use auralink_types::{Bitrate, ConfigChange, Neural, NeuralRate, PacketTime, Reason, Rung};
 use auralink_wire::red;
 
 use super::super::*;
@@ -153,8 +153,15 @@ fn a_network_that_breaks_down_is_answered_within_two_hundred_milliseconds_of_its
 
 #[test]
 fn without_the_accelerator_its_model_wants_a_leg_gets_what_a_processor_can_and_says_so() {
+    let six = Rung::Neural(Neural {
+        rate: NeuralRate::Kbps6,
+        packet: PacketTime::Ms20,
+        copies: 0,
+    });
+    // Just what 6 kbps holds, which is more than a processor is left to do.
+    let held = expected(six).unwrap().score().value() - 0.005;
     let low = policy(ConfigChange {
-        min_quality_score: Some(0.3),
+        min_quality_score: Some(f64::from(held)),
         ..ConfigChange::default()
     });
     let rung = |missing| {
