@@ -109,7 +109,7 @@ impl Server {
         let config = folder.join("auralink.toml");
         let database = folder.join("aura.db");
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nudp = \"127.0.0.1:0\"\ndatabase = \"{}\"\n[keys]\n{KEY} = \"{SECRET}\"\n",
+            "listen = \"127.0.0.1:0\"\nudp = \"127.0.0.1:0\"\ndatabase = \"{}\"\nwebhook_private_addresses = true\n[keys]\n{KEY} = \"{SECRET}\"\n",
             database.display()
         );
         fs::write(&config, text).unwrap();
