@@ -40,6 +40,9 @@ pub struct Outage {
     pub down_ms: u64,
 }
 
+/// What the built-in model holds at 6 kbps and not at 3, and Opus only for more of the wire.
+const NEURAL_FLOOR: f64 = 0.45;
+
 /// All runs in order; the first is the baseline.
 pub fn plans() -> Vec<Plan> {
     let mode = |mode: &'static str, about| Plan {
@@ -49,6 +52,7 @@ pub fn plans() -> Vec<Plan> {
         clients: Clients::Aic,
         outage: None,
     };
+    let neural = || Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": NEURAL_FLOOR }));
     vec![
         Plan {
             mode: "off",
@@ -65,15 +69,15 @@ pub fn plans() -> Vec<Plan> {
         ),
         Plan {
             mode: "neural",
-            about: "Aggressive with the quality floor given up, so that the ladder goes down to the neural codec.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
+            about: "Aggressive with a quality floor of 0.45, so that the ladder goes down to the neural codec.",
+            config: neural(),
             clients: Clients::Aic,
             outage: None,
         },
         Plan {
             mode: "worker_killed",
             about: "The server codes what a stock client says for one that understands AIC; its AI worker is killed in mid-call and comes back.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
+            config: neural(),
             clients: Clients::StockSpeaker,
             outage: Some(Outage {
                 at: 0.35,
@@ -83,7 +87,7 @@ pub fn plans() -> Vec<Plan> {
         Plan {
             mode: "neural_speaker_killed",
             about: "A client begins with the neural codec although a stock client listens; the server steers it, and its AI worker is killed in mid-call.",
-            config: Some(json!({ "enabled": true, "mode": "aggressive", "min_quality_score": 0.33 })),
+            config: neural(),
             clients: Clients::NeuralSpeaker,
             outage: Some(Outage {
                 at: 0.35,

@@ -7,7 +7,15 @@
 //! ```
 //! use auralink_quality::Estimator;
 //!
-//! let speech: Vec<f32> = (0..48_000).map(|n| 0.2 * (n as f32 * 0.05).sin() * (n as f32 * 0.001).sin()).collect();
+//! // Something like a voice: a buzz in syllables, breath between them.
+//! let voice = |n: u32| {
+//!     let t = n as f32 / 16_000.0;
+//!     let buzz: f32 = (1..25).map(|k| (754.0 * k as f32 * t).sin() / k as f32).sum();
+//!     let breath = f32::from((n.wrapping_mul(2_654_435_761) >> 16) as i16) / 32_768.0;
+//!     let syllable = (25.0 * t).sin().max(0.0);
+//!     0.15 * syllable * buzz + 0.02 * (1.0 - syllable) * breath
+//! };
+//! let speech: Vec<f32> = (0..48_000).map(voice).collect();
 //! let mut estimator = Estimator::with_delay(0);
 //! for frame in speech.chunks(320) {
 //!     estimator.push(frame, frame);
