@@ -16,7 +16,7 @@ pub fn run(place: &Place) -> Result<u8> {
     for (name, suite) in [
         ("browser", browser as fn(&Place) -> Result<()>),
         ("native SDK", native),
-        ("schemathesis", openapi::schemathesis),
+        ("schemathesis", openapi::schemathesis_coverage),
     ] {
         if let Err(problem) = suite(place) {
             eprintln!("x: {name}: {problem:#}");

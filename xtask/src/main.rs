@@ -91,7 +91,7 @@ fn main() -> ExitCode {
         Chore::Demo { options } => bench::run(&place, std::iter::once("demo".into()).chain(options)),
         Chore::Bench { options } => bench::run(&place, options),
         Chore::Openapi => openapi::export(&place),
-        Chore::Schemathesis => openapi::schemathesis(&place).map(|()| 0),
+        Chore::Schemathesis => openapi::schemathesis_all(&place).map(|()| 0),
         Chore::Sdk => sdk::run(&place),
         Chore::Fuzz { targets, seconds } => fuzz::run(&place, &targets, seconds),
         Chore::Fmt => step::cargo(&place, ["fmt", "--all"]).run().map(|()| 0),

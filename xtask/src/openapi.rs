@@ -50,8 +50,18 @@ fn printed(place: &Place) -> Result<String> {
     String::from_utf8(output.stdout).context("auralink openapi printed something else than text")
 }
 
+/// Cases that follow from the description alone and are the same every time, for `x test`.
+pub fn schemathesis_coverage(place: &Place) -> Result<()> {
+    schemathesis(place, "coverage")
+}
+
+/// Cases of every kind, made up for as long as [`SECONDS`] last.
+pub fn schemathesis_all(place: &Place) -> Result<()> {
+    schemathesis(place, "examples,coverage,fuzzing,stateful")
+}
+
 /// Runs schemathesis with every check on against a live server, on SQLite and on PostgreSQL.
-pub fn schemathesis(place: &Place) -> Result<()> {
+fn schemathesis(place: &Place, phases: &str) -> Result<()> {
     let interpreter = match python::with(place, "testing/schemathesis/requirements.txt") {
         Ok(interpreter) => interpreter,
         Err(problem) => {
@@ -72,7 +82,7 @@ pub fn schemathesis(place: &Place) -> Result<()> {
     let mut run = |name: &str, database: &str| -> Result<()> {
         let server = Server::start(place, database).with_context(|| format!("server on {name}"))?;
         eprintln!("x: schemathesis against {name}");
-        if let Err(problem) = against(place, &interpreter, &server) {
+        if let Err(problem) = against(place, &interpreter, &server, phases) {
             eprintln!("x: schemathesis on {name}: {problem:#}");
             failed.push(name.to_owned());
         }
@@ -122,7 +132,7 @@ impl Drop for Cluster {
     }
 }
 
-fn against(place: &Place, interpreter: &Path, server: &Server) -> Result<()> {
+fn against(place: &Place, interpreter: &Path, server: &Server, phases: &str) -> Result<()> {
     let minted = Command::new(place.program("auralink"))
         .args([
             "token",
@@ -150,6 +160,8 @@ fn against(place: &Place, interpreter: &Path, server: &Server) -> Result<()> {
         &header,
         "--checks",
         "all",
+        "--phases",
+        phases,
         "--max-time",
         SECONDS,
         "--seed",
