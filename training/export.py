@@ -64,10 +64,10 @@ def apart(books, seed=1):
     copies keeps fewer candidates, and which of them it names is chance."""
     rng = np.random.default_rng(seed)
     for book in books:
-        _, first = np.unique(book, axis=0, return_index=True)
-        copies = np.setdiff1d(np.arange(len(book)), first)
-        pairs = rng.choice(first, (len(copies), 2))
-        book[copies] = (book[pairs].astype(np.float32).mean(1)).astype(book.dtype)
+        while len(first := np.unique(book, axis=0, return_index=True)[1]) < len(book):
+            copies = np.setdiff1d(np.arange(len(book)), first)
+            pairs = rng.choice(first, (len(copies), 2))
+            book[copies] = (book[pairs].astype(np.float32).mean(1)).astype(book.dtype)
     return books
 
 
