@@ -6,18 +6,6 @@ mod call;
 
 use call::{Call, Process, codes, fell_back, until};
 
-async fn server() -> Process {
-    let arguments = [
-        "serve",
-        "--dev",
-        "--listen",
-        "127.0.0.1:0",
-        "--database",
-        "memory",
-    ];
-    Process::start(&arguments, "http")
-}
-
 async fn inject(http: &str, fault: &str) {
     let url = format!("http://{http}/dev/aic/worker/{fault}");
     let answer = call::http_client().post(url).send().await.unwrap();
@@ -26,7 +14,7 @@ async fn inject(http: &str, fault: &str) {
 
 /// The call is coded, the fault is injected, the fallback is recorded with a reason that fits, nothing is missing.
 async fn survives(fault: &str, reasons: &[&str]) {
-    let server = server().await;
+    let server = Process::serve("memory");
     let http = &server.address;
     let call = Call::start(http).await;
     until("the core codes", http, codes).await;
@@ -53,7 +41,7 @@ async fn a_worker_that_is_stuck_for_ever_is_left_and_nothing_is_missing() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_core_a_little_slower_than_usual_goes_on_coding() {
-    let server = server().await;
+    let server = Process::serve("memory");
     let http = &server.address;
     let call = Call::start(http).await;
     until("the core codes", http, codes).await;

@@ -19,18 +19,6 @@ fn migrate(database: &str, check: bool) -> Output {
     command.output().unwrap()
 }
 
-fn serve(database: &str) -> Process {
-    let arguments = [
-        "serve",
-        "--dev",
-        "--listen",
-        "127.0.0.1:0",
-        "--database",
-        database,
-    ];
-    Process::start(&arguments, "http")
-}
-
 async fn config(server: &Process) -> Value {
     let url = format!("http://{}/api/v1/aic/config", server.address);
     let answer = http_client().get(url).bearer_auth(token("ada")).send();
@@ -53,12 +41,12 @@ async fn a_server_on_postgresql_finds_its_configuration_again_after_it_was_kille
         "nothing is lacking now"
     );
 
-    let server = serve(&database);
+    let server = Process::serve(&database);
     assert_eq!(config(&server).await["enabled"], false);
     switch_on(&server.address, "ada").await;
     // As `kill -9` does.
     drop(server);
-    let again = config(&serve(&database)).await;
+    let again = config(&Process::serve(&database)).await;
     assert_eq!(
         (&again["enabled"], &again["mode"]),
         (&true.into(), &"adaptive".into()),

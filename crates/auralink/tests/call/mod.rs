@@ -42,6 +42,18 @@ impl Process {
         Self { child, address }
     }
 
+    pub fn serve(database: &str) -> Self {
+        let arguments = [
+            "serve",
+            "--dev",
+            "--listen",
+            "127.0.0.1:0",
+            "--database",
+            database,
+        ];
+        Self::start(&arguments, "http")
+    }
+
     pub fn core(listen: &str) -> Self {
         // A busy test machine must not make the core refuse the streams this is about.
         let arguments = [
