@@ -24,8 +24,8 @@ use crate::{server, speech};
 const FRAME: Duration = Duration::from_millis(20);
 /// The same on the media timeline.
 const TICKS: u64 = 960;
-/// Left out at the beginning of a run.
-const SETTLE: Duration = Duration::from_secs(1);
+/// Left out at the beginning of a run, in which all streams come at once: until they are known and have been heard.
+const SETTLE: Duration = Duration::from_secs(5);
 /// Time for the last answers.
 const LINGER: Duration = Duration::from_secs(2);
 /// Streams of the run that shows what gRPC adds when nobody waits for anybody.
@@ -71,7 +71,7 @@ pub struct GrpcOptions {
     #[arg(long, value_name = "N", default_value_t = 200)]
     streams: usize,
     /// Length of each of the four runs.
-    #[arg(long, value_name = "N", default_value_t = 10.0)]
+    #[arg(long, value_name = "N", default_value_t = 20.0)]
     seconds: f64,
     /// What the streams become.
     #[arg(long, value_enum, default_value = "lean")]
@@ -120,8 +120,8 @@ pub async fn run(options: GrpcOptions) -> Result<bool> {
         options.streams
     );
     ensure!(
-        (2.0..=600.0).contains(&options.seconds),
-        "--seconds must be 2 to 600, got {}",
+        (6.0..=600.0).contains(&options.seconds),
+        "--seconds must be 6 to 600, got {}",
         options.seconds
     );
     let directory = std::env::temp_dir().join(format!("auralink-bench-grpc-{}", std::process::id()));

@@ -1,5 +1,6 @@
 //! What is compared: every codec at every rate, on a clean path and under loss.
 
+use auralink_codec::Beam;
 use auralink_opus::Bandwidth;
 
 use super::ours::Ours;
@@ -13,6 +14,8 @@ const OPUS_NARROW_BELOW: u32 = 12;
 /// Complexities of its decoder: plain, with deep concealment, with NoLACE.
 pub const PLAIN: u8 = 0;
 const DEEP_PLC: u8 = 5;
+/// Complexity of its encoder.
+pub const EFFORT: u8 = 10;
 pub const NOLACE: u8 = 7;
 /// Lyra's stages for 3.2, 6.0 and 9.2 kbps, at 0.2 kbps each.
 const LYRA_STAGES: [u32; 3] = [16, 30, 46];
@@ -42,6 +45,8 @@ pub struct Opus {
     pub bandwidth: Option<Bandwidth>,
     /// Of the decoder.
     pub complexity: u8,
+    /// Of the encoder.
+    pub effort: u8,
     pub repair: Repair,
 }
 
@@ -113,6 +118,43 @@ fn ours(levels: usize, copies: usize, copy_levels: usize) -> Condition {
             levels,
             copies,
             copy_levels,
+            beam: Beam::default(),
+        }),
+        loss: 0,
+    }
+}
+
+/// Ours at 6 kbps with a narrower search.
+fn narrow(candidates: usize) -> Condition {
+    let whole = ours(12, 0, 0);
+    Condition {
+        id: format!("{}-beam{candidates}", whole.id),
+        family: "AuraLink, less effort".into(),
+        detail: format!("6 kbps, beam {candidates}"),
+        coder: Coder::Ours(Ours {
+            levels: 12,
+            copies: 0,
+            copy_levels: 0,
+            beam: Beam::new(candidates),
+        }),
+        loss: 0,
+    }
+}
+
+/// libopus at 16 kbps with an encoder of less complexity.
+fn hasty(effort: u8) -> Condition {
+    let whole = opus(16, 20, None, PLAIN);
+    Condition {
+        id: format!("{}-effort{effort}", whole.id),
+        family: "Opus 20 ms, less effort".into(),
+        detail: format!("16 kbps, complexity {effort}"),
+        coder: Coder::Opus(Opus {
+            kbps: 16,
+            packet_ms: 20,
+            bandwidth: None,
+            complexity: PLAIN,
+            effort,
+            repair: Repair::Conceal,
         }),
         loss: 0,
     }
@@ -142,6 +184,7 @@ fn opus(kbps: u32, packet_ms: u32, bandwidth: Option<Bandwidth>, complexity: u8)
             packet_ms,
             bandwidth,
             complexity,
+            effort: EFFORT,
             repair: Repair::Conceal,
         }),
         loss: 0,
@@ -185,6 +228,9 @@ pub fn clean() -> Vec<Condition> {
         all.extend(high.iter().map(|&kbps| opus(kbps, packet_ms, None, NOLACE)));
     }
     all.extend(LYRA_STAGES.map(|stages| lyra(stages, (0, 0))));
+    // What a core under load gives up.
+    all.extend([1, 4, 8].map(narrow));
+    all.extend([2, 6].map(hasty));
     all
 }
 
@@ -200,6 +246,7 @@ pub fn lossy() -> Vec<Condition> {
                 packet_ms: 20,
                 bandwidth: None,
                 complexity,
+                effort: EFFORT,
                 repair,
             }),
             ..plain

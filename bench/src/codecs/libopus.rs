@@ -22,6 +22,7 @@ pub fn code(opus: Opus, pcm: &[f32], loss: u32, lost: &[bool]) -> Result<Coded> 
         } else {
             0
         },
+        complexity: opus.effort,
         ..EncoderConfig::lean(opus.kbps * 1000, opus.packet_ms)
     };
     let mut encoder = Encoder::new(&config)?;
@@ -118,6 +119,7 @@ mod tests {
             packet_ms: 20,
             bandwidth: None,
             complexity: 0,
+            effort: 10,
             repair: Repair::Conceal,
         };
         let coded = code(opus, &pcm, 0, &[]).unwrap();

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use auralink_codec::{Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, OUTPUT_LAG_SAMPLES};
+use auralink_codec::{Beam, Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, OUTPUT_LAG_SAMPLES};
 use auralink_wire::aic::HEADER_BYTES;
 
 use super::coded::Coded;
@@ -16,11 +16,14 @@ pub struct Ours {
     pub copies: usize,
     /// Levels of these.
     pub copy_levels: usize,
+    /// Width of the encoder's search.
+    pub beam: Beam,
 }
 
 /// Codes and decodes a clip in packets of one frame. A lost frame is made from the first copy that arrives.
 pub fn code(model: &Arc<Model>, ours: Ours, pcm: &[f32], lost: &[bool]) -> Result<Coded> {
     let mut encoder = Encoder::new(model.clone());
+    encoder.set_beam(ours.beam);
     let mut decoder = Decoder::new(model.clone());
     // One frame more pushes the last samples out of the lag.
     let frames = pcm.len().div_ceil(FRAME_SAMPLES) + 1;

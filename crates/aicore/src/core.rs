@@ -49,7 +49,7 @@ pub struct LocalCore {
     pool: Arc<Pool>,
     streams: HashMap<StreamId, Handle>,
     outcomes: Receiver<Outcome>,
-    listener: Listener,
+    listener: Arc<dyn Listener>,
 }
 
 /// Workers that several owners of streams share.
@@ -88,10 +88,7 @@ impl LocalCore {
     /// The same on workers that others use as well.
     pub fn on(workers: &Workers, wake: Wake) -> Self {
         let (reporter, outcomes) = sync_channel(OUTCOMES);
-        let listener: Listener = Arc::new(move |stream, report| {
-            tell(&reporter, stream, report);
-            wake();
-        });
+        let listener = Arc::new(Reporter { reporter, wake });
         Self {
             pool: workers.pool.clone(),
             streams: HashMap::new(),
@@ -113,18 +110,30 @@ impl LocalCore {
     }
 }
 
-/// A full outcome queue means nobody polls: the outcome is dropped and the deadline does the rest.
-fn tell(reporter: &SyncSender<Outcome>, stream: StreamId, report: Report) {
-    match report {
-        Report::Done { done, compute } => {
-            for packet in done.coded {
-                let _ = reporter.try_send(Outcome::Coded { stream, packet });
+struct Reporter {
+    reporter: SyncSender<Outcome>,
+    wake: Wake,
+}
+
+impl Listener for Reporter {
+    /// A full outcome queue means nobody polls: the outcome is dropped and the deadline does the rest.
+    fn report(&self, stream: StreamId, report: Report) {
+        let reporter = &self.reporter;
+        match report {
+            Report::Done { done, compute } => {
+                for packet in done.coded {
+                    let _ = reporter.try_send(Outcome::Coded { stream, packet });
+                }
+                let _ = reporter.try_send(Outcome::Took { stream, compute });
             }
-            let _ = reporter.try_send(Outcome::Took { stream, compute });
+            Report::Failed(reason) => {
+                let _ = reporter.try_send(Outcome::Failed { stream, reason });
+            }
         }
-        Report::Failed(reason) => {
-            let _ = reporter.try_send(Outcome::Failed { stream, reason });
-        }
+    }
+
+    fn wake(&self) {
+        (self.wake)();
     }
 }
 

@@ -21,6 +21,7 @@ mod admission;
 mod advice;
 mod coder;
 mod core;
+mod effort;
 mod governor;
 pub mod grpc;
 mod input;
@@ -28,8 +29,10 @@ mod output;
 mod pcm;
 mod pool;
 mod remote;
+mod round;
 mod stream;
 mod tls;
+mod watch;
 mod worker;
 
 pub use crate::admission::{Denied, Limits};

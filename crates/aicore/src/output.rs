@@ -4,11 +4,13 @@ use std::sync::Arc;
 
 use auralink_codec as codec;
 use auralink_engine::Coded;
-use auralink_quality::{Content, Estimator};
+use auralink_quality::Content;
 use auralink_types::{PacketTime, Reason, Rung};
 
 use crate::coder::{Coder, LeanCoder, deserves_full_band};
+use crate::effort::Effort;
 use crate::input::{Sound, TICKS, WIDE};
+use crate::watch::{Hearing, Watch};
 
 /// Samples of a frame.
 const FRAME: usize = codec::FRAME_SAMPLES;
@@ -26,8 +28,14 @@ pub(crate) struct Output {
     pending_from: u64,
     /// Frames of `pending` that the coder has taken already.
     taken: usize,
+    /// A frame of the neural coder's is to be coded in this pass.
+    ready: bool,
+    /// The packet in hand is listened to.
+    listens: bool,
     heard: Vec<f32>,
-    estimator: Estimator,
+    watch: Watch,
+    content: Content,
+    effort: Effort,
 }
 
 impl Output {
@@ -38,14 +46,18 @@ impl Output {
         };
         Ok(Some(Self {
             rung,
-            estimator: coder.estimator(),
+            watch: Watch::new(coder.estimator()),
             coder,
             packet,
             pending: Vec::with_capacity(SAMPLES_MAX * 3),
             pending_wide: Vec::new(),
             pending_from: 0,
             taken: 0,
+            ready: false,
+            listens: false,
             heard: vec![0.0; SAMPLES_MAX],
+            content: Content::Unknown,
+            effort: Effort::full(),
         }))
     }
 
@@ -72,7 +84,7 @@ impl Output {
     /// Goes on as another rung of the family with the next packet; what is pending stays.
     pub(crate) fn become_rung(&mut self, rung: Rung) -> Result<(), Reason> {
         if self.distance(rung).is_none_or(|distance| distance > 0) {
-            self.estimator.forget();
+            self.watch.forget();
         }
         self.coder.become_rung(rung)?;
         self.packet = rung.packet().unwrap_or(self.packet);
@@ -88,13 +100,14 @@ impl Output {
     }
 
     /// Takes sound that follows what is pending, or starts anew.
-    pub(crate) fn push(
-        &mut self,
-        sound: &Sound<'_>,
-        content: Content,
-        out: &mut Vec<Coded>,
-    ) -> Result<(), Reason> {
+    pub(crate) fn push(&mut self, sound: &Sound<'_>, content: Content, effort: Effort) -> Result<(), Reason> {
+        self.effort = effort;
+        self.content = content;
         let changed = self.fit(sound)?;
+        match &mut self.coder {
+            Coder::Lean(coder) => coder.set_effort(effort)?,
+            Coder::Neural(coder) => coder.set_effort(effort),
+        }
         if sound.fresh || changed {
             self.skip();
         }
@@ -104,23 +117,45 @@ impl Output {
         self.pending.extend_from_slice(sound.pcm);
         self.pending_wide
             .extend_from_slice(sound.wide.unwrap_or_default());
+        Ok(())
+    }
+
+    /// Gives the packets that are complete. Then, of the neural coder, whether a frame is there to be coded: by
+    /// [`Self::encode`], [`Self::monitor`] and [`Self::note_frame`].
+    pub(crate) fn advance(&mut self, out: &mut Vec<Coded>) -> Result<bool, Reason> {
         loop {
-            self.code_ahead()?;
             // A packet that was to be longer is as long as what the coder has taken.
-            let samples = self.packet.frames().max(self.taken) * FRAME;
+            let frames = self.packet.frames().max(self.taken);
+            let samples = frames * FRAME;
+            let neural = matches!(self.coder, Coder::Neural(_));
+            if neural && self.taken < frames {
+                self.ready = self.pending.len() >= (self.taken + 1) * FRAME;
+                if self.ready && self.taken == 0 {
+                    self.begin()?;
+                }
+                return Ok(self.ready);
+            }
             if self.pending.len() < samples {
-                return Ok(());
+                return Ok(false);
+            }
+            if !neural {
+                self.begin()?;
             }
             let payload = self.code(samples)?;
-            self.estimator
-                .push(&self.pending[..samples], &self.heard[..samples]);
+            if self.listens {
+                let (reference, heard) = (&self.pending[..samples], &self.heard[..samples]);
+                if heard.iter().any(|sample| !sample.is_finite()) {
+                    return Err(Reason::ModelFailure);
+                }
+                self.watch.push(reference, heard, frames as u32);
+            }
             out.push(Coded {
                 rung: self.rung,
                 timestamp: self.pending_from,
                 samples: samples as u64 * TICKS,
                 payload,
-                quality: self.estimator.estimate(),
-                content,
+                quality: self.watch.quality(),
+                content: self.content,
             });
             self.pending.drain(..samples);
             let coded = (samples * WIDE).min(self.pending_wide.len());
@@ -130,38 +165,66 @@ impl Output {
         }
     }
 
+    /// The coding of the frame that is there.
+    pub(crate) fn encode(&mut self) -> Option<codec::EncodeJob<'_>> {
+        match &mut self.coder {
+            Coder::Neural(coder) if self.ready => {
+                Some(coder.encode(&self.pending[self.taken * FRAME..][..FRAME]))
+            }
+            _ => None,
+        }
+    }
+
+    /// What is heard of the frame that was coded, where that is listened to.
+    pub(crate) fn monitor(&mut self) -> Option<codec::DecodeJob<'_>> {
+        match &mut self.coder {
+            Coder::Neural(coder) if self.ready && self.listens => {
+                Some(coder.monitor(&mut self.heard[self.taken * FRAME..][..FRAME]))
+            }
+            _ => None,
+        }
+    }
+
+    /// The frame was coded.
+    pub(crate) fn note_frame(&mut self) -> Result<(), Reason> {
+        if let Coder::Neural(coder) = &mut self.coder
+            && self.ready
+        {
+            coder.push()?;
+            self.taken += 1;
+            self.ready = false;
+        }
+        Ok(())
+    }
+
+    /// A packet begins.
+    fn begin(&mut self) -> Result<(), Reason> {
+        let hearing = self.watch.begin(self.effort.listens);
+        self.listens = hearing != Hearing::Rest;
+        if hearing == Hearing::Again {
+            self.coder.hear_again()?;
+        }
+        match &mut self.coder {
+            Coder::Neural(coder) => coder.begin(self.pending_from),
+            Coder::Lean(_) => Ok(()),
+        }
+    }
+
     /// A wide coder is made anew when the publisher's codec begins or ceases to give 48 kHz; whether it was.
     fn fit(&mut self, sound: &Sound<'_>) -> Result<bool, Reason> {
         let wide = self.is_wide() && sound.wide.is_some();
         match &mut self.coder {
             Coder::Lean(coder) if coder.wide != wide => {
                 *coder = LeanCoder::new(coder.lean, wide, coder.receiver)?;
-                self.estimator = self.coder.estimator();
+                self.watch = Watch::new(self.coder.estimator());
                 Ok(true)
             }
             _ => Ok(false),
         }
     }
 
-    /// Hands the neural coder the whole frames that are there.
-    fn code_ahead(&mut self) -> Result<(), Reason> {
-        let Coder::Neural(coder) = &mut self.coder else {
-            return Ok(());
-        };
-        let there = (self.pending.len() / FRAME).min(self.packet.frames());
-        for at in self.taken..there {
-            if at == 0 {
-                coder.begin(self.pending_from)?;
-            }
-            let frame = at * FRAME..(at + 1) * FRAME;
-            coder.frame(&self.pending[frame.clone()], &mut self.heard[frame])?;
-        }
-        self.taken = self.taken.max(there);
-        Ok(())
-    }
-
     fn code(&mut self, samples: usize) -> Result<Arc<[u8]>, Reason> {
-        let heard = &mut self.heard[..samples];
+        let heard = self.listens.then_some(&mut self.heard[..samples]);
         match &mut self.coder {
             Coder::Lean(coder) if coder.wide => coder.code(&self.pending_wide[..samples * WIDE], heard),
             Coder::Lean(coder) => coder.code(&self.pending[..samples], heard),

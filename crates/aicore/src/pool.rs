@@ -11,7 +11,7 @@ use auralink_engine::{Refused, StreamId};
 use auralink_types::{Reason, Rung};
 
 use crate::stream::{Frame, Work};
-use crate::worker::{Job, Listener, Pulse, Report, Worker};
+use crate::worker::{Job, Listener, Pulse, Worker};
 
 /// Streams a worker takes at most; the next one is refused.
 pub const STREAMS_PER_WORKER: usize = 512;
@@ -63,7 +63,7 @@ struct Slot {
 
 struct Inner {
     slots: Vec<Slot>,
-    placed: HashMap<StreamId, (usize, Listener)>,
+    placed: HashMap<StreamId, (usize, Arc<dyn Listener>)>,
     abandoned: Vec<Arc<Pulse>>,
     next_id: u64,
     replaced: u64,
@@ -172,7 +172,7 @@ impl Pool {
     }
 
     /// Opens a stream at the worker that has fewest.
-    pub(crate) fn open(self: &Arc<Self>, work: Work, listener: Listener) -> Result<Handle, Refused> {
+    pub(crate) fn open(self: &Arc<Self>, work: Work, listener: Arc<dyn Listener>) -> Result<Handle, Refused> {
         let mut inner = self.lock();
         let alive =
             inner.slots.iter().enumerate().filter_map(|(number, slot)| {
@@ -259,7 +259,7 @@ impl Pool {
         drop(inner);
         // Listeners may open streams at once: not while the lock is held.
         for (id, listener) in lost {
-            listener(id, Report::Failed(Reason::CoreUnreachable));
+            listener.fail(id, Reason::CoreUnreachable);
         }
     }
 
@@ -302,7 +302,7 @@ impl Inner {
     }
 
     /// Takes a worker out; gives the streams that are lost with it.
-    fn bury(&mut self, number: usize, now: Instant, why: &str) -> Vec<(StreamId, Listener)> {
+    fn bury(&mut self, number: usize, now: Instant, why: &str) -> Vec<(StreamId, Arc<dyn Listener>)> {
         let slot = &mut self.slots[number];
         if let Some(worker) = slot.worker.take() {
             let (coded, late) = worker.pulse.frames();

@@ -5,10 +5,11 @@ use std::time::Instant;
 
 use auralink_codec::Model;
 use auralink_engine::Coded;
-use auralink_quality::ContentDetector;
+use auralink_quality::{Content, ContentDetector};
 use auralink_types::{Reason, Rung};
 use auralink_wire::proto::PcmOutput;
 
+use crate::effort::Effort;
 use crate::input::{Decoded, Input, Source};
 use crate::output::Output;
 use crate::pcm::PcmOut;
@@ -116,16 +117,21 @@ impl Stream {
         Ok(())
     }
 
-    /// Decodes one packet and does what the stream is for. A packet that cannot be read is skipped: the next one
-    /// finds a hole, which is concealed.
-    pub(crate) fn handle_frame(&mut self, frame: &Frame) -> Result<Done, Reason> {
+    /// Decodes one packet. Its sound is pending with the outputs then, or converted. A packet that cannot be read is
+    /// skipped: the next one finds a hole, which is concealed.
+    pub(crate) fn take(&mut self, frame: &Frame, effort: Effort) -> Result<Done, Reason> {
         let mut done = Done::default();
         match self.input.decode(frame.source, frame.timestamp, &frame.payload) {
             Decoded::Sound(sound) => match &mut self.sink {
                 Sink::Coders(outputs) => {
-                    let content = self.detector.push(sound.pcm);
+                    let unsure = self.detector.content() == Content::Unknown;
+                    let content = if effort.listens || unsure {
+                        self.detector.push(sound.pcm)
+                    } else {
+                        self.detector.content()
+                    };
                     for output in outputs {
-                        output.push(&sound, content, &mut done.coded)?;
+                        output.push(&sound, content, effort)?;
                     }
                 }
                 Sink::Pcm(out) => match out.convert(sound.pcm) {
@@ -144,12 +150,18 @@ impl Stream {
         Ok(done)
     }
 
+    /// Its coders.
+    pub(crate) fn outputs(&mut self) -> &mut [Output] {
+        match &mut self.sink {
+            Sink::Coders(outputs) => outputs,
+            Sink::Pcm(_) => &mut [],
+        }
+    }
+
     /// Decodes one packet for the decoder's memory alone; what was pending with it is given up.
     pub(crate) fn handle_late(&mut self, frame: &Frame) -> Done {
         let _ = self.input.decode(frame.source, frame.timestamp, &frame.payload);
-        if let Sink::Coders(outputs) = &mut self.sink {
-            outputs.iter_mut().for_each(Output::skip);
-        }
+        self.outputs().iter_mut().for_each(Output::skip);
         Done {
             skipped: Some(Reason::Late),
             ..Done::default()

@@ -10,6 +10,8 @@ use auralink_codec::Model;
 use auralink_engine::StreamId;
 use auralink_types::{Reason, Rung};
 
+use crate::effort::Pace;
+use crate::round::{Round, Seat};
 use crate::stream::{Done, Frame, Stream, Work};
 
 /// Jobs that may wait at a worker: about 100 ms of work at full load. A full queue sheds the new job.
@@ -33,11 +35,23 @@ pub(crate) enum Report {
     Failed(Reason),
 }
 
-/// Called from the worker's thread, or from the watching one; must not block.
-pub(crate) type Listener = Arc<dyn Fn(StreamId, Report) + Send + Sync>;
+/// A stream's owner, as the workers see it. Called from a worker's thread, or from the watching one; must not block.
+pub(crate) trait Listener: Send + Sync {
+    /// What became of a frame, or of the stream.
+    fn report(&self, stream: StreamId, report: Report);
+
+    /// All that there is to report at the moment was reported.
+    fn wake(&self);
+
+    /// The stream's last report.
+    fn fail(&self, stream: StreamId, reason: Reason) {
+        self.report(stream, Report::Failed(reason));
+        self.wake();
+    }
+}
 
 pub(crate) enum Job {
-    Open(StreamId, Work, Listener),
+    Open(StreamId, Work, Arc<dyn Listener>),
     SetRungs(StreamId, Vec<Rung>),
     Frame(StreamId, Frame),
     Close(StreamId),
@@ -171,79 +185,147 @@ impl Drop for End {
     }
 }
 
+/// A worker's own: the streams, and how it goes about them.
+struct Desk<'a> {
+    model: &'a Option<Arc<Model>>,
+    pulse: &'a Pulse,
+    /// Boxed: they move into each round and back.
+    streams: HashMap<StreamId, Box<Seat>>,
+    round: Round,
+    pace: Pace,
+    stall: Duration,
+}
+
 #[allow(
     clippy::disallowed_methods,
     reason = "a worker is a driver: it measures the time it takes"
 )]
 fn run(jobs: &Receiver<Job>, model: &Option<Arc<Model>>, pulse: &Pulse) {
-    let mut streams: HashMap<StreamId, (Stream, Listener)> = HashMap::new();
-    let mut stall = Duration::ZERO;
-    for job in jobs {
+    let mut desk = Desk {
+        model,
+        pulse,
+        streams: HashMap::new(),
+        round: Round::new(model.clone()),
+        pace: Pace::new(Instant::now()),
+        stall: Duration::ZERO,
+    };
+    // What waits is done in one go, so that frames of many streams are coded together; nobody waits for company.
+    while let Ok(first) = jobs.recv() {
         let begin = Instant::now();
         pulse.begin(begin);
-        // An abandoned worker's streams have been told already.
-        if pulse.is_abandoned() {
-            return;
+        let mut next = Some(first);
+        while let Some(job) = next {
+            // An abandoned worker's streams have been told already.
+            if pulse.is_abandoned() {
+                return;
+            }
+            desk.take(begin, job);
+            next = (!desk.round.is_full()).then(|| jobs.try_recv().ok()).flatten();
+        }
+        if desk.round.is_full() {
+            desk.pace.note_crowd();
+        }
+        desk.finish_round(begin);
+        let end = Instant::now();
+        pulse.end(end);
+        desk.pace.note(begin, end);
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "see above")]
+impl Desk<'_> {
+    fn take(&mut self, begin: Instant, job: Job) {
+        match job {
+            Job::Frame(id, frame) => return self.take_frame(begin, id, &frame),
+            // Everything else comes after the frames before it.
+            _ => self.finish_round(begin),
         }
         match job {
-            Job::Open(id, work, listener) => match Stream::new(&work, model.clone()) {
+            Job::Frame(..) => {}
+            Job::Open(id, work, listener) => match Stream::new(&work, self.model.clone()) {
                 Ok(stream) => {
-                    streams.insert(id, (stream, listener));
+                    self.streams.insert(id, Box::new(Seat { stream, listener }));
                 }
-                Err(reason) => listener(id, Report::Failed(reason)),
+                Err(reason) => listener.fail(id, reason),
             },
             Job::SetRungs(id, rungs) => {
-                let failed = streams
-                    .get_mut(&id)
-                    .and_then(|(stream, _)| stream.set_rungs(&rungs).err());
-                fail(&mut streams, id, failed);
-            }
-            Job::Frame(id, frame) => {
-                if !stall.is_zero() {
-                    std::thread::sleep(stall);
-                }
-                if let Some((stream, listener)) = streams.get_mut(&id) {
-                    let hopeless = begin > frame.deadline + HOPELESS;
-                    let result = if hopeless {
-                        Ok(stream.handle_late(&frame))
-                    } else {
-                        stream.handle_frame(&frame)
-                    };
-                    let count = if hopeless { &pulse.late } else { &pulse.coded };
-                    count.fetch_add(1, Ordering::Relaxed);
-                    if pulse.is_abandoned() {
-                        return;
-                    }
-                    let failed = match result {
-                        Ok(done) => {
-                            let compute = begin.elapsed();
-                            listener(id, Report::Done { done, compute });
-                            None
-                        }
-                        Err(reason) => Some(reason),
-                    };
-                    fail(&mut streams, id, failed);
+                let Some(seat) = self.streams.get_mut(&id) else {
+                    return;
+                };
+                if let Err(reason) = seat.stream.set_rungs(&rungs)
+                    && let Some(seat) = self.streams.remove(&id)
+                {
+                    seat.listener.fail(id, reason);
                 }
             }
             Job::Close(id) => {
-                streams.remove(&id);
+                self.streams.remove(&id);
             }
             Job::Die => panic!("worker killed by fault injection"),
-            Job::Stall(time) => stall = time,
+            Job::Stall(time) => self.stall = time,
             Job::Stick => {
-                while !pulse.is_abandoned() {
+                while !self.pulse.is_abandoned() {
                     std::thread::sleep(STUCK_STEP);
                 }
             }
         }
-        pulse.end(Instant::now());
     }
-}
 
-fn fail(streams: &mut HashMap<StreamId, (Stream, Listener)>, id: StreamId, reason: Option<Reason>) {
-    if let Some(reason) = reason
-        && let Some((_, listener)) = streams.remove(&id)
-    {
-        listener(id, Report::Failed(reason));
+    /// Puts a frame into the round; one round has one frame of a stream.
+    fn take_frame(&mut self, begin: Instant, id: StreamId, frame: &Frame) {
+        if self.round.has(id) {
+            self.finish_round(begin);
+        }
+        let Some(mut seat) = self.streams.remove(&id) else {
+            return;
+        };
+        if !self.stall.is_zero() {
+            std::thread::sleep(self.stall);
+        }
+        let now = Instant::now();
+        let hopeless = now > frame.deadline + HOPELESS;
+        let taken = if hopeless {
+            Ok(seat.stream.handle_late(frame))
+        } else {
+            seat.stream.take(frame, self.pace.effort(now, id))
+        };
+        let count = if hopeless {
+            &self.pulse.late
+        } else {
+            &self.pulse.coded
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        self.round.push(id, seat, taken);
+    }
+
+    /// Codes what the round has, and says what became of it.
+    fn finish_round(&mut self, begin: Instant) {
+        self.round.code();
+        // The frames' streams have been told already.
+        if self.pulse.is_abandoned() {
+            return;
+        }
+        let mut to_wake: Vec<Arc<dyn Listener>> = Vec::new();
+        for (id, seat, done) in self.round.drain() {
+            let (report, stays) = match done {
+                Ok(done) => {
+                    let compute = begin.elapsed();
+                    (Report::Done { done, compute }, true)
+                }
+                Err(reason) => (Report::Failed(reason), false),
+            };
+            seat.listener.report(id, report);
+            // Often one owner has all of them.
+            if to_wake
+                .last()
+                .is_none_or(|last| !Arc::ptr_eq(last, &seat.listener))
+            {
+                to_wake.push(seat.listener.clone());
+            }
+            if stays {
+                self.streams.insert(id, seat);
+            }
+        }
+        to_wake.iter().for_each(|listener| listener.wake());
     }
 }

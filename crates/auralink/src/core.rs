@@ -8,10 +8,11 @@ use anyhow::Context as _;
 use auralink_aicore::{GrpcConfig, GrpcServer, Limits, Security, TlsFiles, Workers};
 use auralink_types::FieldError;
 use clap::Args;
+use tokio::runtime::Builder;
 
 use crate::config::GRPC_PORT;
 use crate::serve::ended;
-use crate::summary;
+use crate::{schedule, summary};
 
 /// Run the AI core alone, for media servers and others that speak gRPC.
 #[derive(Args, Clone, Debug)]
@@ -49,6 +50,18 @@ pub struct CoreCommand {
     /// Seconds that running sessions get to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace: u64,
+}
+
+/// The runtime that gRPC is served on. Its threads do not interrupt the workers whenever a message comes in: on a busy
+/// core two changes of threads for each frame cost more than gRPC itself.
+pub fn runtime() -> Builder {
+    let mut builder = Builder::new_multi_thread();
+    builder.on_thread_start(|| {
+        if let Err(error) = schedule::never_interrupt() {
+            tracing::warn!(%error, "gRPC's threads may interrupt the workers");
+        }
+    });
+    builder
 }
 
 impl CoreCommand {

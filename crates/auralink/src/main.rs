@@ -1,5 +1,5 @@
 //! AuraLink: one binary, roles are subcommands.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod books;
 mod certs;
@@ -11,6 +11,8 @@ mod http;
 mod join;
 mod media;
 mod migrate;
+#[allow(unsafe_code)]
+mod schedule;
 mod serve;
 mod summary;
 mod token;
@@ -18,6 +20,7 @@ mod token;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use tokio::runtime::Builder;
 use tracing_subscriber::EnvFilter;
 
 /// A configuration that cannot be used (`EX_USAGE` of sysexits.h).
@@ -71,7 +74,7 @@ fn main() -> ExitCode {
             Err(error) => return misconfigured(&error),
         },
         Command::Core(command) => match command.config() {
-            Ok(config) => run(core::run(command, config)),
+            Ok(config) => run_on(&mut core::runtime(), core::run(command, config)),
             Err(error) => return misconfigured(&error),
         },
         Command::Certs(command) => certs::run(&command),
@@ -99,8 +102,9 @@ fn misconfigured(error: &auralink_types::FieldError) -> ExitCode {
 }
 
 fn run(work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
-    tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build()?
-        .block_on(work)
+    run_on(&mut Builder::new_multi_thread(), work)
+}
+
+fn run_on(runtime: &mut Builder, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime.enable_all().build()?.block_on(work)
 }

@@ -42,6 +42,8 @@ pub struct Estimator {
     decoded: VecDeque<f32>,
     windows: Vec<Window>,
     blocks: VecDeque<Block>,
+    /// What the blocks say: made once a block, asked for once a packet.
+    mos: Option<Mos>,
     scratch: Vec<f32>,
     reference_bins: Vec<Complex<f32>>,
     decoded_bins: Vec<Complex<f32>>,
@@ -78,6 +80,7 @@ impl Estimator {
             decoded: VecDeque::with_capacity(MAX_PENDING),
             windows: Vec::with_capacity(BLOCK),
             blocks: VecDeque::with_capacity(BLOCKS),
+            mos: None,
             scratch: vec![0.0; WINDOW.max(CHUNK + CHUNK + MAX_LAG)],
             reference_bins: bins(),
             decoded_bins: bins(),
@@ -109,8 +112,7 @@ impl Estimator {
 
     /// The score of the last speech; `None` before a second of it was measured.
     pub fn estimate(&self) -> Option<Mos> {
-        self.features()
-            .map(|features| Mos::new(regression::mos(&features)))
+        self.mos
     }
 
     /// What the estimate is made from.
@@ -131,6 +133,7 @@ impl Estimator {
     pub fn forget(&mut self) {
         self.windows.clear();
         self.blocks.clear();
+        self.mos = None;
     }
 
     /// Forgets measures, pending samples and a delay that was found: the signals start anew.
@@ -212,6 +215,8 @@ impl Estimator {
                     self.blocks.pop_front();
                 }
                 self.blocks.push_back(block);
+                let features = self.features();
+                self.mos = features.map(|features| Mos::new(regression::mos(&features)));
             }
         }
     }

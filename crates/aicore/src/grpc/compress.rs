@@ -44,7 +44,7 @@ enum Chooser {
 /// The session.
 pub(super) struct Compression {
     pool: Arc<Pool>,
-    listener: Listener,
+    listener: Arc<dyn Listener>,
     handle: Option<Handle>,
     rungs: Vec<Rung>,
     chooser: Chooser,
@@ -64,7 +64,7 @@ impl Compression {
     pub(super) fn open(
         now: Instant,
         pool: Arc<Pool>,
-        listener: Listener,
+        listener: Arc<dyn Listener>,
         opening: &Opening,
     ) -> Result<(Self, v1::Opened), Refused> {
         let model = pool.model().map(|model| model.id().0);

@@ -40,7 +40,7 @@ impl Decompression {
     /// Opens the session; the workers may refuse it.
     pub(super) fn open(
         pool: &Arc<Pool>,
-        listener: Listener,
+        listener: Arc<dyn Listener>,
         decoding: &Decoding,
     ) -> Result<(Self, v1::Opened), Refused> {
         let handle = pool.open(Work::Decode(decoding.output), listener)?;

@@ -4,6 +4,7 @@ mod compress;
 mod decompress;
 mod one_shot;
 mod peer;
+mod post;
 mod relay;
 mod results;
 mod server;

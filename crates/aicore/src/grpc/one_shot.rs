@@ -8,7 +8,7 @@ use auralink_wire::proto::{AudioCoding, AudioFrame, Choice, PcmOutput, v1};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
-use super::relay::reports;
+use super::post::Post;
 use super::{compress, decompress, results, status};
 use crate::advice::{self, AudioNow};
 use crate::input::Source;
@@ -22,6 +22,7 @@ const AT_ONCE: usize = 32;
 /// Codes and decodes single frames.
 pub(super) struct OneShot {
     pool: Arc<Pool>,
+    post: Arc<Post>,
     room: Semaphore,
 }
 
@@ -30,9 +31,10 @@ pub(super) struct OneShot {
     reason = "a driver: deadlines are counted from the arrival of the request"
 )]
 impl OneShot {
-    pub(super) fn new(pool: Arc<Pool>) -> Self {
+    pub(super) fn new(pool: Arc<Pool>, post: Arc<Post>) -> Self {
         Self {
             pool,
+            post,
             room: Semaphore::new(AT_ONCE),
         }
     }
@@ -147,7 +149,7 @@ impl OneShot {
 
     async fn work(&self, work: Work, frame: Frame) -> Result<(Done, Duration), Reason> {
         let _room = self.room.try_acquire().map_err(|_| Reason::Overload)?;
-        let (listener, mut arriving) = reports();
+        let (listener, mut arriving) = self.post.reports();
         let deadline = frame.deadline;
         let handle = self
             .pool

@@ -14,7 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::status;
 use crate::admission::Ticket;
-use crate::worker::{Listener, Report};
+use crate::worker::Report;
 
 /// Reports that may wait for their session: more than frames may.
 pub(super) const REPORTS: usize = 2 * WAITING_MAX;
@@ -33,16 +33,6 @@ pub(super) trait Session: Send + Unpin + 'static {
     fn poll_output(&mut self) -> Option<Self::Out>;
     /// Frames that wait for their answer.
     fn waiting(&self) -> usize;
-}
-
-/// A listener for worker reports, and where they arrive.
-pub(super) fn reports() -> (Listener, mpsc::Receiver<(StreamId, Report)>) {
-    let (sender, receiver) = mpsc::channel(REPORTS);
-    let listener: Listener = std::sync::Arc::new(move |stream, report| {
-        // A session takes no more frames than reports fit; one that is gone needs none.
-        let _ = sender.try_send((stream, report));
-    });
-    (listener, receiver)
 }
 
 /// The response stream of a session.

@@ -14,7 +14,8 @@ use tonic::{Request, Response, Status, Streaming};
 use super::compress::{self, Compression};
 use super::decompress::{self, Decompression};
 use super::one_shot::OneShot;
-use super::relay::{Life, Relay, reports};
+use super::post::Post;
+use super::relay::{Life, Relay};
 use super::stubs::aic_compression_server::AicCompression;
 use super::{peer, results, status};
 use crate::admission::{Admission, Owner};
@@ -27,6 +28,7 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// The service.
 pub(super) struct Service {
     pool: Arc<Pool>,
+    post: Arc<Post>,
     one_shot: OneShot,
     admission: Admission,
     over: CancellationToken,
@@ -34,9 +36,11 @@ pub(super) struct Service {
 
 impl Service {
     pub(super) fn new(pool: Arc<Pool>, admission: Admission, over: CancellationToken) -> Self {
+        let post = Post::start();
         Self {
-            one_shot: OneShot::new(pool.clone()),
+            one_shot: OneShot::new(pool.clone(), post.clone()),
             pool,
+            post,
             admission,
             over,
         }
@@ -99,7 +103,7 @@ impl AicCompression for Service {
         let opening =
             compress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
         let life = self.life(peer, opening.key.clone(), false, timeout)?;
-        let (listener, arriving) = reports();
+        let (listener, arriving) = self.post.reports();
         let (session, opened) = Compression::open(Instant::now(), self.pool.clone(), listener, &opening)
             .map_err(status::refused)?;
         let first = v1::CompressStreamResponse {
@@ -130,7 +134,7 @@ impl AicCompression for Service {
         let opening =
             decompress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
         let life = self.life(peer, opening.key.clone(), true, timeout)?;
-        let (listener, arriving) = reports();
+        let (listener, arriving) = self.post.reports();
         let (session, opened) =
             Decompression::open(&self.pool, listener, &opening).map_err(status::refused)?;
         let first = v1::DecompressStreamResponse {
