@@ -4,7 +4,7 @@
 
 use std::path::PathBuf;
 
-use auralink_opus::{Decoder, Encoder, EncoderConfig, packet_samples};
+use auralink_opus::{Decoder, Dred, Encoder, EncoderConfig, packet_samples};
 
 fn clips() -> Vec<(PathBuf, Vec<f32>)> {
     let root = std::env::var_os("AURALINK_DATA").map_or_else(
@@ -168,6 +168,75 @@ fn a_lost_packet_comes_back_from_the_copy_in_the_next_one() {
         assert!(
             fec_error < conceal_error * 0.8,
             "fec {fec_error}, concealed {conceal_error}"
+        );
+    }
+}
+
+/// Loudness of a frame in dB of full scale.
+fn loudness(pcm: &[f32]) -> f32 {
+    let power = pcm.iter().map(|sample| sample * sample).sum::<f32>() / pcm.len() as f32;
+    10.0 * (power + 1e-9).log10()
+}
+
+#[test]
+fn a_hole_of_120_ms_keeps_its_loudness_contour_by_deep_redundancy() {
+    const HOLE: usize = 6;
+    const EVERY: usize = 20;
+    for (_, pcm) in clips() {
+        let config = EncoderConfig {
+            expected_loss_percent: 30,
+            ..EncoderConfig::lean(24_000, 20)
+        };
+        let mut encoder = Encoder::new(&config).unwrap();
+        encoder.set_dred(50).unwrap();
+        let packets: Vec<Vec<u8>> = pcm
+            .chunks_exact(320)
+            .map(|chunk| {
+                let mut packet = [0u8; 1500];
+                let len = encoder.encode(chunk, &mut packet).unwrap();
+                packet[..len].to_vec()
+            })
+            .collect();
+        let decoder = || Decoder::new(16_000, 1, 5).unwrap();
+        let (mut clean, mut deep, mut concealing) = (decoder(), decoder(), decoder());
+        let mut dred = Dred::new().unwrap();
+        let (mut a, mut b, mut c) = ([0.0; 320], [0.0; 320], [0.0; 320]);
+        let (mut deep_error, mut conceal_error, mut loud) = (0.0, 0.0, 0);
+        for (n, packet) in packets.iter().enumerate() {
+            clean.decode(packet, &mut a).unwrap();
+            // Packets left of the hole, this one included; the first one after it tells what was in it.
+            let left = (EVERY - n % EVERY) * usize::from(n % EVERY >= EVERY - HOLE);
+            match packets.get(n + left) {
+                Some(next) if left > 0 => {
+                    if left == HOLE {
+                        assert!(dred.read(next, HOLE * 320, 16_000).unwrap() > 0, "packet {n}");
+                    }
+                    deep.decode_dred(&dred, left * 320, 320, &mut b).unwrap();
+                    concealing.conceal(320, &mut c).unwrap();
+                    if loudness(&a) > -45.0 {
+                        deep_error += (loudness(&a) - loudness(&b)).abs();
+                        conceal_error += (loudness(&a) - loudness(&c)).abs();
+                        loud += 1;
+                    }
+                }
+                _ => {
+                    deep.decode(packet, &mut b).unwrap();
+                    concealing.decode(packet, &mut c).unwrap();
+                }
+            }
+        }
+        let mean = |error: f32| error / loud as f32;
+        println!(
+            "loudness of {loud} lost frames is off by {:.1} dB with deep redundancy, {:.1} without",
+            mean(deep_error),
+            mean(conceal_error)
+        );
+        assert!(loud > 20);
+        assert!(
+            deep_error < conceal_error * 0.8,
+            "off by {} dB with deep redundancy, {} without",
+            mean(deep_error),
+            mean(conceal_error)
         );
     }
 }
