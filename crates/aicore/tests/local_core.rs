@@ -239,7 +239,11 @@ fn ten_thousand_random_payloads_harm_nothing() {
         if n % 2 == 0 && len >= 2 {
             (payload[0], payload[1]) = (payload[0] | 3, payload[1] & !0x3f);
         }
-        let kind = if n % 2 == 0 { InKind::Aic } else { InKind::Opus };
+        let kind = if n.is_multiple_of(2) {
+            InKind::Aic
+        } else {
+            InKind::Opus
+        };
         while submit(&mut core, stream, kind, n * 960, &payload) == Err(Refused::Full) {
             let _ = woken.recv_timeout(Duration::from_millis(5));
             while let Some(outcome) = core.poll() {
@@ -368,4 +372,54 @@ fn a_rate_that_deserves_it_carries_what_lies_above_8_khz() {
     };
     let (wide, narrow) = (high(lean(32, PacketTime::Ms60)), high(lean(12, PacketTime::Ms60)));
     assert!(wide > 0.02 && narrow < 0.002, "{wide} and {narrow} of 0.1");
+}
+
+#[test]
+fn forty_streams_at_once_each_get_all_of_their_own_packets() {
+    const STREAMS: u64 = 40;
+    const FRAMES: usize = 30;
+    let (mut core, woken) = core();
+    let voice = voice(FRAMES + STREAMS as usize);
+    let rungs = |n: u64| {
+        if n.is_multiple_of(2) {
+            vec![NEURAL]
+        } else {
+            vec![LEAN, NEURAL]
+        }
+    };
+    let streams: Vec<_> = (0..STREAMS).map(|n| core.open(&rungs(n)).unwrap()).collect();
+    let from = |n: u64| n * 1_000_000;
+    let mut outcomes = Vec::new();
+    for frame in 0..FRAMES {
+        // More than one round holds, and the last frame of one stream is a packet's while another's is not.
+        for (n, &stream) in (0..STREAMS).zip(&streams) {
+            let packet = &voice[frame + n as usize];
+            submit(
+                &mut core,
+                stream,
+                InKind::Opus,
+                from(n) + frame as u64 * 960,
+                packet,
+            )
+            .unwrap();
+        }
+        outcomes.extend(collect(&mut core, &woken, |o| took(o) == STREAMS as usize));
+    }
+    for (n, &stream) in (0..STREAMS).zip(&streams) {
+        for rung in rungs(n) {
+            let times = coded_of(&outcomes, stream, rung).map(|packet| packet.timestamp);
+            let expected = (0..FRAMES as u64 / 3).map(|packet| from(n) + packet * 2880);
+            assert!(times.eq(expected), "stream {n}, {rung:?}");
+        }
+    }
+    let payloads = |n: usize| coded_of(&outcomes, streams[n], NEURAL).map(|packet| packet.payload.clone());
+    assert!(payloads(0).ne(payloads(2)), "each says something else");
+}
+
+/// The packets of one stream's rung.
+fn coded_of(outcomes: &[Outcome], of: StreamId, rung: Rung) -> impl Iterator<Item = &Coded> {
+    outcomes.iter().filter_map(move |outcome| match outcome {
+        Outcome::Coded { stream, packet } if *stream == of && packet.rung == rung => Some(packet),
+        _ => None,
+    })
 }
