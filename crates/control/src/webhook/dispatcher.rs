@@ -50,16 +50,7 @@ impl Dispatcher {
         clock: Clock,
         reach: Reach,
     ) -> Result<Self, reqwest::Error> {
-        // Whoever installed one first, the process has one now.
-        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-        let http = reqwest::Client::builder()
-            .timeout(SEND_TIMEOUT)
-            // An event goes where the operator said and nowhere else.
-            .redirect(reqwest::redirect::Policy::none())
-            .no_proxy()
-            .dns_resolver(Arc::new(reach))
-            .user_agent(concat!("AuraLink/", env!("CARGO_PKG_VERSION")))
-            .build()?;
+        let http = client(reach)?;
         let work = Work {
             store,
             keys,
@@ -71,6 +62,20 @@ impl Dispatcher {
             task: tokio::spawn(run(Arc::new(work))),
         })
     }
+}
+
+/// What the deliveries go out with.
+fn client(reach: Reach) -> Result<reqwest::Client, reqwest::Error> {
+    // Whoever installed one first, the process has one now.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    reqwest::Client::builder()
+        .timeout(SEND_TIMEOUT)
+        // An event goes where the operator said and nowhere else.
+        .redirect(reqwest::redirect::Policy::none())
+        .no_proxy()
+        .dns_resolver(Arc::new(reach))
+        .user_agent(concat!("AuraLink/", env!("CARGO_PKG_VERSION")))
+        .build()
 }
 
 struct Work {
@@ -189,4 +194,27 @@ fn chain(error: &dyn std::error::Error) -> String {
         source = inner.source();
     }
     text.chars().take(ERROR_MAX).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A name that leads inside is not known from its letters: it must be the client that refuses it.
+    #[tokio::test]
+    async fn deliveries_connect_to_no_name_that_leads_inside() {
+        let inside = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://localhost:{}/hook", inside.local_addr().unwrap().port());
+        let refused = client(Reach::Public)
+            .unwrap()
+            .post(&url)
+            .send()
+            .await
+            .unwrap_err();
+        assert!(chain(&refused).contains("loopback"), "{}", chain(&refused));
+        let allowed = tokio::spawn(client(Reach::Anywhere).unwrap().post(&url).send());
+        let arrived = tokio::time::timeout(SEND_TIMEOUT, inside.accept()).await;
+        assert!(arrived.is_ok_and(|accepted| accepted.is_ok()));
+        allowed.abort();
+    }
 }
