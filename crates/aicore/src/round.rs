@@ -17,6 +17,8 @@ const FRAMES: usize = 32;
 pub(crate) struct Seat {
     pub(crate) stream: Stream,
     pub(crate) listener: Arc<dyn Listener>,
+    /// How many the worker had opened before.
+    pub(crate) number: u64,
 }
 
 /// A stream in the round and what has become of its frame so far.

@@ -191,6 +191,8 @@ struct Desk<'a> {
     pulse: &'a Pulse,
     /// Boxed: they move into each round and back.
     streams: HashMap<StreamId, Box<Seat>>,
+    /// Streams opened so far.
+    opened: u64,
     round: Round,
     pace: Pace,
     stall: Duration,
@@ -205,6 +207,7 @@ fn run(jobs: &Receiver<Job>, model: &Option<Arc<Model>>, pulse: &Pulse) {
         model,
         pulse,
         streams: HashMap::new(),
+        opened: 0,
         round: Round::new(model.clone()),
         pace: Pace::new(Instant::now()),
         stall: Duration::ZERO,
@@ -244,7 +247,15 @@ impl Desk<'_> {
             Job::Frame(..) => {}
             Job::Open(id, work, listener) => match Stream::new(&work, self.model.clone()) {
                 Ok(stream) => {
-                    self.streams.insert(id, Box::new(Seat { stream, listener }));
+                    self.opened += 1;
+                    self.streams.insert(
+                        id,
+                        Box::new(Seat {
+                            stream,
+                            listener,
+                            number: self.opened,
+                        }),
+                    );
                 }
                 Err(reason) => listener.fail(id, reason),
             },
@@ -287,7 +298,7 @@ impl Desk<'_> {
         let taken = if hopeless {
             Ok(seat.stream.handle_late(frame))
         } else {
-            seat.stream.take(frame, self.pace.effort(now, id))
+            seat.stream.take(frame, self.pace.effort(now, seat.number))
         };
         let count = if hopeless {
             &self.pulse.late

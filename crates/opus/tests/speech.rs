@@ -64,6 +64,17 @@ fn code(config: &EncoderConfig, complexity: u8, pcm: &[f32]) -> (Vec<f32>, f64, 
     (out, bytes as f64 * 8.0 / seconds, encoder.lookahead().unwrap())
 }
 
+/// Packets of 20 ms.
+fn packets(encoder: &mut Encoder, pcm: &[f32]) -> Vec<Vec<u8>> {
+    pcm.chunks_exact(320)
+        .map(|chunk| {
+            let mut packet = [0u8; 1500];
+            let len = encoder.encode(chunk, &mut packet).unwrap();
+            packet[..len].to_vec()
+        })
+        .collect()
+}
+
 /// Best normalised correlation over lags of 0 to 200 samples.
 fn correlation(reference: &[f32], decoded: &[f32]) -> f32 {
     (0..200)
@@ -129,14 +140,7 @@ fn a_lost_packet_comes_back_from_the_copy_in_the_next_one() {
             ..EncoderConfig::lean(24_000, 20)
         };
         let mut encoder = Encoder::new(&config).unwrap();
-        let packets: Vec<Vec<u8>> = pcm
-            .chunks_exact(320)
-            .map(|chunk| {
-                let mut packet = [0u8; 1500];
-                let len = encoder.encode(chunk, &mut packet).unwrap();
-                packet[..len].to_vec()
-            })
-            .collect();
+        let packets = packets(&mut encoder, &pcm);
         let mut clean = Decoder::new(16_000, 1, 0).unwrap();
         let mut fec = Decoder::new(16_000, 1, 0).unwrap();
         let mut concealing = Decoder::new(16_000, 1, 0).unwrap();
@@ -189,14 +193,7 @@ fn a_hole_of_120_ms_keeps_its_loudness_contour_by_deep_redundancy() {
         };
         let mut encoder = Encoder::new(&config).unwrap();
         encoder.set_dred(50).unwrap();
-        let packets: Vec<Vec<u8>> = pcm
-            .chunks_exact(320)
-            .map(|chunk| {
-                let mut packet = [0u8; 1500];
-                let len = encoder.encode(chunk, &mut packet).unwrap();
-                packet[..len].to_vec()
-            })
-            .collect();
+        let packets = packets(&mut encoder, &pcm);
         let decoder = || Decoder::new(16_000, 1, 5).unwrap();
         let (mut clean, mut deep, mut concealing) = (decoder(), decoder(), decoder());
         let mut dred = Dred::new().unwrap();
