@@ -12,7 +12,7 @@ use auralink_client::publish::Publisher;
 use auralink_client::receive::{BLOCK, Receiver};
 use auralink_client::{AudioSource, OwnSettings};
 use auralink_engine::{
-    EXTENSION_BYTES, NetworkAnalyzer, NetworkSample, Outcome, Processor as _, after_loss, expected,
+    EXTENSION_BYTES, NetworkAnalyzer, NetworkSample, Outcome, ProbeGate, Processor as _, after_loss, expected,
 };
 use auralink_link::{Link, Meter, Profile};
 use auralink_media::tap::{
@@ -78,6 +78,7 @@ struct Line {
     now: Instant,
     tap: AudioTap,
     core: LocalCore,
+    gate: ProbeGate,
     link: Link,
     flying: BTreeMap<(Instant, u64), Flying>,
     meter: Meter,
@@ -125,6 +126,7 @@ pub fn call(
         now: start,
         tap,
         core: LocalCore::start(1, Arc::new(|| {})),
+        gate: ProbeGate::new(),
         link: Link::new(profile, seed, start),
         flying: BTreeMap::new(),
         meter: Meter::default(),
@@ -187,7 +189,7 @@ impl Line {
 
     fn step(&mut self, ms: u64, reports: Reports, active: bool) {
         if self.tap.poll_timeout().is_some_and(|due| due <= self.now) {
-            self.tap.handle_timeout(self.now, &mut self.core);
+            self.tap.handle_timeout(self.now, &mut self.core, &mut self.gate);
         }
         self.drain(ms);
         while let Some(entry) = self.flying.first_entry() {

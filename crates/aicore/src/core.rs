@@ -1,6 +1,7 @@
 //! The AI core in this process, as media sees it.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,7 +11,7 @@ use auralink_types::Rung;
 
 use crate::pool::{Handle, Pool, PoolStats};
 use crate::stream::{Frame, Work};
-use crate::worker::{Job, Listener, Report};
+use crate::worker::{Job, Listener, Report, Stall};
 
 /// Outcomes that may wait to be polled.
 const OUTCOMES: usize = 8192;
@@ -27,9 +28,9 @@ impl CoreFaults {
         self.inject(down_for, || Job::Die);
     }
 
-    /// Lets every frame take that much longer from now on; zero heals.
-    pub fn stall(&self, per_frame: Duration) {
-        self.inject(Duration::ZERO, || Job::Stall(per_frame));
+    /// Lets one frame in `every` take that much longer from now on; zero heals.
+    pub fn stall(&self, time: Duration, every: NonZeroU32) {
+        self.inject(Duration::ZERO, || Job::Stall(Stall { time, every }));
     }
 
     /// Lets every worker thread get stuck for ever.

@@ -2,7 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Calibration, Choice, Fallback, NetworkAnalyzer, NetworkSample, Situation, choose};
+use auralink_engine::{
+    Calibration, Choice, Fallback, NetworkAnalyzer, NetworkSample, ProbeGate, Situation, choose,
+};
 use auralink_types::{AicConfig, Bitrate, Mos, PacketTime, Policy, QualityScore, Reason, Rung};
 use auralink_wire::proto::{Governed, NetworkReport};
 
@@ -25,6 +27,8 @@ pub(crate) struct Governor {
     network: NetworkAnalyzer,
     calibration: Calibration,
     fallback: Fallback,
+    /// A session has one leg, so the gate lets it through whenever it asks.
+    gate: ProbeGate,
     choice: Choice,
     review_at: Instant,
     switched_at: Option<Instant>,
@@ -43,6 +47,7 @@ impl Governor {
             network: NetworkAnalyzer::default(),
             calibration: Calibration::default(),
             fallback: Fallback::new(now),
+            gate: ProbeGate::new(),
             choice: Choice {
                 rung: Rung::Original,
                 reason: None,
@@ -166,7 +171,7 @@ impl Governor {
 
     /// Time passes; to be called before each frame.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.fallback.handle_timeout(now);
+        self.fallback.handle_timeout(now, &mut self.gate);
         if now >= self.review_at {
             self.decide(now);
         }

@@ -15,6 +15,8 @@ pub(crate) const TICKS: u64 = 3;
 pub(crate) const FRAME_TICKS: u64 = 960;
 /// A longer hole is not filled: the sound starts anew after it.
 const CONCEAL_MAX: u64 = 6 * FRAME_TICKS;
+/// Noise that follows the frame which begins a pause: enough to fill up any packet begun before.
+pub(crate) const PAUSE_FILL: usize = 5 * codec::FRAME_SAMPLES;
 /// Longest Opus packet, 120 ms, at 16 kHz.
 const OPUS_MAX: usize = 1920;
 /// Samples at 48 kHz for one at 16 kHz.
@@ -48,6 +50,8 @@ pub(crate) struct Input {
     packet: AicPacket,
     /// RTP time at which the next sample is due.
     due: Option<u64>,
+    /// The publisher pauses: nothing need come until then.
+    pauses: bool,
     last: Option<Source>,
     samples: PcmIn,
     pcm: Vec<f32>,
@@ -69,6 +73,16 @@ pub(crate) struct Sound<'a> {
     pub(crate) fresh: bool,
     /// Ticks at the start that were made up.
     pub(crate) made_up: u64,
+    /// The publisher pauses: the last [`PAUSE_FILL`] samples are there to fill packets up with.
+    pub(crate) pauses: bool,
+}
+
+impl<'a> Sound<'a> {
+    /// What the publisher sent, and what was made up before it.
+    pub(crate) fn without_fill(&self) -> &'a [f32] {
+        let fill = if self.pauses { PAUSE_FILL } else { 0 };
+        &self.pcm[..self.pcm.len() - fill]
+    }
 }
 
 /// What a packet turned out to be.
@@ -88,6 +102,7 @@ impl Input {
             neural: model.map(|m| codec::Decoder::new(m.clone())),
             packet: AicPacket::default(),
             due: None,
+            pauses: false,
             last: None,
             samples: PcmIn::default(),
             pcm: Vec::with_capacity(2 * OPUS_MAX),
@@ -110,7 +125,8 @@ impl Input {
         let hole = match self.due {
             None => None,
             Some(due) if timestamp < due => return Decoded::Old,
-            Some(due) if timestamp - due > CONCEAL_MAX => None,
+            // What a pause leaves out was never there.
+            Some(due) if self.pauses || timestamp - due > CONCEAL_MAX => None,
             Some(due) => Some(timestamp - due),
         };
         self.pcm.clear();
@@ -140,14 +156,19 @@ impl Input {
             return Decoded::Bad;
         }
         self.last = Some(kind);
+        self.pauses = kind == Source::Aic && self.packet.dtx;
         let from = hole.map_or(timestamp, |hole| timestamp - hole);
-        self.due = Some(from + self.pcm.len() as u64 * TICKS);
+        self.due = Some(match self.pauses {
+            true => timestamp + FRAME_TICKS,
+            false => from + self.pcm.len() as u64 * TICKS,
+        });
         Decoded::Sound(Sound {
             timestamp: from,
             pcm: &self.pcm,
             wide: (self.wide_pcm.len() == WIDE * self.pcm.len()).then_some(&self.wide_pcm[..]),
             fresh: hole.is_none(),
             made_up: hole.unwrap_or(0),
+            pauses: self.pauses,
         })
     }
 
@@ -168,6 +189,17 @@ impl Input {
                 decoder.conceal(&mut frame);
             }
             self.pcm.extend_from_slice(&frame);
+        }
+        if self.packet.dtx {
+            let mut understood = decoder.decode_noise(self.packet.frame(0), &mut frame).is_ok();
+            for _ in 0..=PAUSE_FILL / codec::FRAME_SAMPLES {
+                if !understood {
+                    decoder.conceal(&mut frame);
+                }
+                understood = false;
+                self.pcm.extend_from_slice(&frame);
+            }
+            return true;
         }
         for at in 0..self.packet.frame_count() {
             if decoder.decode(self.packet.frame(at), &mut frame).is_err() {

@@ -9,13 +9,25 @@ use auralink_types::{PacketTime, Reason, Rung};
 
 use crate::coder::{Coder, LeanCoder, deserves_full_band};
 use crate::effort::Effort;
-use crate::input::{Sound, TICKS, WIDE};
+use crate::input::{FRAME_TICKS, PAUSE_FILL, Sound, TICKS, WIDE};
 use crate::watch::{Hearing, Watch};
 
 /// Samples of a frame.
 const FRAME: usize = codec::FRAME_SAMPLES;
 /// Samples of the longest packet, 120 ms.
 const SAMPLES_MAX: usize = 6 * FRAME;
+/// An Opus packet of 20 ms with nothing in it: the decoder goes on with the noise that it knows (RFC 6716 section 2.1.9,
+/// RFC 7587 section 3.1.3).
+const OPUS_PAUSE: [u8; 1] = [0x48];
+
+/// What listeners have been told of a pause of the publisher.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Pause {
+    None,
+    /// It begins after what is pending.
+    Due,
+    Said,
+}
 
 /// One rung of one track.
 pub(crate) struct Output {
@@ -26,6 +38,7 @@ pub(crate) struct Output {
     pending: Vec<f32>,
     pending_wide: Vec<f32>,
     pending_from: u64,
+    pause: Pause,
     /// Frames of `pending` that the coder has taken already.
     taken: usize,
     /// A frame of the neural coder's is to be coded in this pass.
@@ -52,6 +65,7 @@ impl Output {
             pending: Vec::with_capacity(SAMPLES_MAX * 3),
             pending_wide: Vec::new(),
             pending_from: 0,
+            pause: Pause::None,
             taken: 0,
             ready: false,
             listens: false,
@@ -111,13 +125,35 @@ impl Output {
         if sound.fresh || changed {
             self.skip();
         }
+        // The voice may come back before the end of what a pause was filled up with.
+        let filled = match std::mem::replace(&mut self.pause, Pause::None) {
+            Pause::None => 0,
+            Pause::Due | Pause::Said => self.pending_from.saturating_sub(sound.timestamp) / TICKS,
+        };
+        let filled = (filled as usize).min(sound.pcm.len());
         if self.pending.is_empty() {
-            self.pending_from = sound.timestamp;
+            self.pending_from = sound.timestamp + filled as u64 * TICKS;
         }
-        self.pending.extend_from_slice(sound.pcm);
-        self.pending_wide
-            .extend_from_slice(sound.wide.unwrap_or_default());
+        self.pending.extend_from_slice(&sound.pcm[filled..]);
+        if let Some(wide) = sound.wide {
+            self.pending_wide.extend_from_slice(&wide[filled * WIDE..]);
+        }
+        if sound.pauses {
+            self.pause();
+        }
         Ok(())
+    }
+
+    /// Nothing more will come for a while: Opus packets are filled up with the background's noise and say so. A listener
+    /// of the neural codec gets the publisher's own description of it, and no more of what is pending.
+    fn pause(&mut self) {
+        if matches!(self.coder, Coder::Neural(_)) {
+            return self.skip();
+        }
+        let packet = self.packet.frames() * FRAME;
+        let sent = self.pending.len().saturating_sub(PAUSE_FILL);
+        self.pending.truncate(sent.next_multiple_of(packet));
+        self.pause = Pause::Due;
     }
 
     /// Gives the packets that are complete. Then, of the neural coder, whether a frame is there to be coded: by
@@ -136,6 +172,9 @@ impl Output {
                 return Ok(self.ready);
             }
             if self.pending.len() < samples {
+                if self.pause == Pause::Due {
+                    out.push(self.say_pause());
+                }
                 return Ok(false);
             }
             if !neural {
@@ -162,6 +201,20 @@ impl Output {
             self.pending_wide.drain(..coded);
             self.pending_from += samples as u64 * TICKS;
             self.taken = 0;
+        }
+    }
+
+    fn say_pause(&mut self) -> Coded {
+        self.pause = Pause::Said;
+        let timestamp = self.pending_from;
+        self.pending_from += FRAME_TICKS;
+        Coded {
+            rung: self.rung,
+            timestamp,
+            samples: FRAME_TICKS,
+            payload: Arc::from(OPUS_PAUSE),
+            quality: self.watch.quality(),
+            content: self.content,
         }
     }
 

@@ -125,7 +125,7 @@ impl Stream {
             Decoded::Sound(sound) => match &mut self.sink {
                 Sink::Coders(outputs) => {
                     let unsure = self.detector.content() == Content::Unknown;
-                    let content = if effort.listens || unsure {
+                    let content = if (effort.listens || unsure) && !sound.pauses {
                         self.detector.push(sound.pcm)
                     } else {
                         self.detector.content()
@@ -134,7 +134,7 @@ impl Stream {
                         output.push(&sound, content, effort)?;
                     }
                 }
-                Sink::Pcm(out) => match out.convert(sound.pcm) {
+                Sink::Pcm(out) => match out.convert(sound.without_fill()) {
                     Ok(pcm) => {
                         done.sound = Some(Sound {
                             timestamp: sound.timestamp,

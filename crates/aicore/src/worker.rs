@@ -1,6 +1,7 @@
 //! One worker thread: owns its streams, takes jobs from a bounded queue, reports what became of them.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -58,7 +59,7 @@ pub(crate) enum Job {
     /// Fault injection: panic.
     Die,
     /// Fault injection: take this long over every frame from now on.
-    Stall(Duration),
+    Stall(Stall),
     /// Fault injection: never come back from this job.
     Stick,
 }
@@ -195,7 +196,18 @@ struct Desk<'a> {
     opened: u64,
     round: Round,
     pace: Pace,
-    stall: Duration,
+    /// When the round in hand began.
+    begun: Instant,
+    stall: Option<Stall>,
+    /// Frames since the last one that was held up.
+    unstalled: u32,
+}
+
+/// An injected fault: one frame in `every` takes `time` longer.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stall {
+    pub time: Duration,
+    pub every: NonZeroU32,
 }
 
 #[allow(
@@ -210,38 +222,55 @@ fn run(jobs: &Receiver<Job>, model: &Option<Arc<Model>>, pulse: &Pulse) {
         opened: 0,
         round: Round::new(model.clone()),
         pace: Pace::new(Instant::now()),
-        stall: Duration::ZERO,
+        begun: Instant::now(),
+        stall: None,
+        unstalled: 0,
     };
     // What waits is done in one go, so that frames of many streams are coded together; nobody waits for company.
     while let Ok(first) = jobs.recv() {
-        let begin = Instant::now();
-        pulse.begin(begin);
+        desk.begin();
         let mut next = Some(first);
         while let Some(job) = next {
             // An abandoned worker's streams have been told already.
             if pulse.is_abandoned() {
                 return;
             }
-            desk.take(begin, job);
+            desk.take(job);
             next = (!desk.round.is_full()).then(|| jobs.try_recv().ok()).flatten();
         }
         if desk.round.is_full() {
             desk.pace.note_crowd();
         }
-        desk.finish_round(begin);
-        let end = Instant::now();
-        pulse.end(end);
-        desk.pace.note(begin, end);
+        desk.finish_round();
+        desk.end();
     }
 }
 
 #[allow(clippy::disallowed_methods, reason = "see above")]
 impl Desk<'_> {
-    fn take(&mut self, begin: Instant, job: Job) {
+    fn begin(&mut self) {
+        self.begun = Instant::now();
+        self.pulse.begin(self.begun);
+    }
+
+    fn end(&mut self) {
+        let now = Instant::now();
+        self.pulse.end(now);
+        self.pace.note(self.begun, now);
+    }
+
+    /// Ends the round while more is waiting: who is never idle is not stuck.
+    fn next_round(&mut self) {
+        self.finish_round();
+        self.end();
+        self.begin();
+    }
+
+    fn take(&mut self, job: Job) {
         match job {
-            Job::Frame(id, frame) => return self.take_frame(begin, id, &frame),
+            Job::Frame(id, frame) => return self.take_frame(id, &frame),
             // Everything else comes after the frames before it.
-            _ => self.finish_round(begin),
+            _ => self.next_round(),
         }
         match job {
             Job::Frame(..) => {}
@@ -273,7 +302,7 @@ impl Desk<'_> {
                 self.streams.remove(&id);
             }
             Job::Die => panic!("worker killed by fault injection"),
-            Job::Stall(time) => self.stall = time,
+            Job::Stall(stall) => self.stall = (!stall.time.is_zero()).then_some(stall),
             Job::Stick => {
                 while !self.pulse.is_abandoned() {
                     std::thread::sleep(STUCK_STEP);
@@ -283,15 +312,19 @@ impl Desk<'_> {
     }
 
     /// Puts a frame into the round; one round has one frame of a stream.
-    fn take_frame(&mut self, begin: Instant, id: StreamId, frame: &Frame) {
+    fn take_frame(&mut self, id: StreamId, frame: &Frame) {
         if self.round.has(id) {
-            self.finish_round(begin);
+            self.next_round();
         }
         let Some(mut seat) = self.streams.remove(&id) else {
             return;
         };
-        if !self.stall.is_zero() {
-            std::thread::sleep(self.stall);
+        if let Some(stall) = self.stall {
+            self.unstalled += 1;
+            if self.unstalled >= stall.every.get() {
+                self.unstalled = 0;
+                std::thread::sleep(stall.time);
+            }
         }
         let now = Instant::now();
         let hopeless = now > frame.deadline + HOPELESS;
@@ -310,7 +343,7 @@ impl Desk<'_> {
     }
 
     /// Codes what the round has, and says what became of it.
-    fn finish_round(&mut self, begin: Instant) {
+    fn finish_round(&mut self) {
         self.round.code();
         // The frames' streams have been told already.
         if self.pulse.is_abandoned() {
@@ -320,7 +353,7 @@ impl Desk<'_> {
         for (id, seat, done) in self.round.drain() {
             let (report, stays) = match done {
                 Ok(done) => {
-                    let compute = begin.elapsed();
+                    let compute = self.begun.elapsed();
                     (Report::Done { done, compute }, true)
                 }
                 Err(reason) => (Report::Failed(reason), false),

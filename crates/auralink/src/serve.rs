@@ -1,6 +1,7 @@
 //! `auralink serve`: media, AI core, REST and store in one process.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -277,8 +278,17 @@ impl Kill {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stall {
-    /// Milliseconds that every frame takes longer; zero heals.
+    /// Milliseconds that a frame takes longer; zero heals.
     ms: u64,
+    /// One frame in so many.
+    #[serde(default = "Stall::default_every")]
+    every: NonZeroU32,
+}
+
+impl Stall {
+    const fn default_every() -> NonZeroU32 {
+        NonZeroU32::MIN
+    }
 }
 
 /// What the forwarding benchmark reads.
@@ -310,7 +320,7 @@ fn development(faults: CoreFaults, media: Arc<MediaServer>) -> Router {
         "killed\n"
     };
     let stall = move |Query(stall): Query<Stall>| async move {
-        stalling.stall(Duration::from_millis(stall.ms.min(60_000)));
+        stalling.stall(Duration::from_millis(stall.ms.min(60_000)), stall.every);
         "stalled\n"
     };
     let stick = move || async move {

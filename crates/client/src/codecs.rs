@@ -7,7 +7,7 @@ use auralink_types::{Lean, Neural};
 use auralink_wire::aic::{AicPacket, DEFAULT_COPY_LEVELS, MAX_COPIES};
 
 use crate::error::JoinError;
-use crate::neural::{FRAME_16K, FRAME_48K, SpeechDecoder, SpeechEncoder, SpeechModel};
+use crate::neural::{FRAME_16K, FRAME_48K, Frame, NOISE_CODES, SpeechDecoder, SpeechEncoder, SpeechModel};
 use crate::resample::{DELAY_48K, Down, Up};
 use crate::source::SAMPLE_RATE;
 use crate::unit::{Body, Kind, Unit};
@@ -97,7 +97,14 @@ impl Decoders {
                 }
                 decoded
             }
-            (Body::Neural(_), None) => false,
+            (Body::Noise(codes), Some(neural)) => {
+                let decoded = neural.decoder.decode_noise(codes, &mut neural.narrow);
+                if decoded {
+                    neural.append(out);
+                }
+                decoded
+            }
+            (Body::Neural(_) | Body::Noise(_), None) => false,
         }
     }
 
@@ -146,16 +153,36 @@ impl Default for OwnSettings {
     }
 }
 
+/// What an encoded packet is worth.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Worth {
+    /// It is to be sent.
+    Sound,
+    /// It says that the talker pauses, and is to be sent.
+    Pause,
+    /// The pause goes on; it need not be sent.
+    Nothing,
+}
+
 /// The encoder of a published track.
 pub(crate) enum AudioEncoder {
-    Opus(opus::Encoder),
+    Opus(OpusEncoder),
     Neural(Box<NeuralEncoder>),
+}
+
+pub(crate) struct OpusEncoder {
+    encoder: opus::Encoder,
+    dtx: bool,
+    pausing: bool,
 }
 
 pub(crate) struct NeuralEncoder {
     encoder: Box<dyn SpeechEncoder>,
     down: Down,
     packet: AicPacket,
+    pause: AicPacket,
+    /// A description of the pause that was not sent yet.
+    noise: Option<[u16; NOISE_CODES]>,
     levels: usize,
     frame: u16,
     copies: usize,
@@ -183,25 +210,35 @@ pub(crate) fn own(settings: &OwnSettings, packet_ms: u32, dtx: bool) -> opus::En
 }
 
 /// Settings of Opus on the lean rung.
-pub(crate) fn lean(lean: &Lean, packet_ms: u32) -> opus::EncoderConfig {
+pub(crate) fn lean(lean: &Lean, packet_ms: u32, dtx: bool) -> opus::EncoderConfig {
     let bitrate = u32::try_from(lean.bitrate.as_bps()).unwrap_or(u32::MAX);
-    let config = opus::EncoderConfig::lean_48k(bitrate, packet_ms);
+    let config = opus::EncoderConfig {
+        dtx,
+        ..opus::EncoderConfig::lean_48k(bitrate, packet_ms)
+    };
     if lean.fec { config.with_copies() } else { config }
 }
 
 impl AudioEncoder {
     pub(crate) fn opus(config: &opus::EncoderConfig) -> Result<Self, JoinError> {
-        opus::Encoder::new(config)
-            .map(Self::Opus)
-            .map_err(|error| JoinError::Codec(error.to_string()))
+        let encoder = opus::Encoder::new(config).map_err(|error| JoinError::Codec(error.to_string()))?;
+        Ok(Self::Opus(OpusEncoder {
+            encoder,
+            dtx: config.dtx,
+            pausing: false,
+        }))
     }
 
-    pub(crate) fn neural(model: &dyn SpeechModel, neural: &Neural) -> Self {
+    pub(crate) fn neural(model: &dyn SpeechModel, neural: &Neural, dtx: bool) -> Self {
         let levels = neural.rate.levels().min(model.levels());
+        let mut encoder = model.encoder();
+        encoder.set_dtx(dtx);
         Self::Neural(Box::new(NeuralEncoder {
-            encoder: model.encoder(),
+            encoder,
             down: Down::new(),
             packet: AicPacket::new(model.id(), levels as u8, DEFAULT_COPY_LEVELS),
+            pause: AicPacket::new(model.id(), NOISE_CODES as u8, DEFAULT_COPY_LEVELS),
+            noise: None,
             levels,
             frame: 0,
             copies: usize::from(neural.copies).min(MAX_COPIES),
@@ -211,26 +248,46 @@ impl AudioEncoder {
         }))
     }
 
-    /// Encodes one packet's samples into `out`, which it clears first. With `all_copies` a neural packet carries as
+    /// Encodes one packet's samples into `out`, which it clears first, and says what that is worth. With `all_copies` a neural packet carries as
     /// many copies as there are, whatever was asked for.
     pub(crate) fn encode(
         &mut self,
         pcm: &[f32],
         all_copies: bool,
         out: &mut Vec<u8>,
-    ) -> Result<(), JoinError> {
+    ) -> Result<Worth, JoinError> {
         out.clear();
         match self {
-            Self::Opus(encoder) => {
-                out.resize(opus::MAX_PACKET_BYTES, 0);
-                let len = encoder
-                    .encode(pcm, out)
-                    .map_err(|error| JoinError::Codec(error.to_string()))?;
-                out.truncate(len);
-                Ok(())
-            }
+            Self::Opus(opus) => opus.encode(pcm, out),
             Self::Neural(neural) => neural.encode(pcm, all_copies, out),
         }
+    }
+}
+
+impl OpusEncoder {
+    /// Goes on with other settings.
+    pub(crate) fn configure(&mut self, config: &opus::EncoderConfig) -> Result<(), JoinError> {
+        self.dtx = config.dtx;
+        self.encoder
+            .configure(config)
+            .map_err(|error| JoinError::Codec(error.to_string()))
+    }
+
+    fn encode(&mut self, pcm: &[f32], out: &mut Vec<u8>) -> Result<Worth, JoinError> {
+        out.resize(opus::MAX_PACKET_BYTES, 0);
+        let len = self
+            .encoder
+            .encode(pcm, out)
+            .map_err(|error| JoinError::Codec(error.to_string()))?;
+        out.truncate(len);
+        let pausing = self.dtx && len <= 2;
+        let announced = std::mem::replace(&mut self.pausing, pausing);
+        // One packet announces the pause; the ones after it are not sent (RFC 7587 section 3.1.3).
+        Ok(match (pausing, announced) {
+            (false, _) => Worth::Sound,
+            (true, false) => Worth::Pause,
+            (true, true) => Worth::Nothing,
+        })
     }
 }
 
@@ -245,26 +302,48 @@ impl NeuralEncoder {
         self.copies = usize::from(neural.copies).min(MAX_COPIES);
     }
 
-    fn encode(&mut self, pcm: &[f32], all_copies: bool, out: &mut Vec<u8>) -> Result<(), JoinError> {
+    fn encode(&mut self, pcm: &[f32], all_copies: bool, out: &mut Vec<u8>) -> Result<Worth, JoinError> {
         let fail = |error: auralink_wire::WireError| JoinError::Codec(error.to_string());
-        self.packet.restart(self.frame, false);
+        let begin = self.frame;
+        self.packet.restart(begin, false);
         let copies = if all_copies { MAX_COPIES } else { self.copies };
         let copy_levels = usize::from(DEFAULT_COPY_LEVELS);
         for codes in self.earlier.iter().take(copies) {
             self.packet.push_copy(codes).map_err(fail)?;
         }
+        let mut speaks = false;
         for frame in pcm.chunks_exact(FRAME_48K) {
             self.down.process(frame, &mut self.narrow);
             // Only the levels that are sent: the encoder looks for the best sum of all it is asked for, whose
             // first levels are not the best sum of fewer.
             let codes = &mut self.codes[..self.levels];
-            self.encoder.encode(&self.narrow, codes);
+            match self.encoder.encode(&self.narrow, codes) {
+                Frame::Speech => speaks = true,
+                Frame::Noise(noise) => self.noise = Some(noise),
+                Frame::Pause => {}
+            }
             self.packet.push_frame(codes).map_err(fail)?;
             self.earlier
                 .push_front(codes[..copy_levels.min(self.levels)].to_vec());
             self.earlier.truncate(MAX_COPIES);
             self.frame = self.frame.wrapping_add(1);
         }
-        self.packet.write(out).map_err(fail)
+        // A packet with any speech in it goes out whole; what describes the pause after it waits for the next.
+        if speaks {
+            self.packet.write(out).map_err(fail)?;
+            return Ok(Worth::Sound);
+        }
+        // No packet is behind this one that could carry copies.
+        self.earlier.clear();
+        let Some(noise) = self.noise.take() else {
+            return Ok(Worth::Nothing);
+        };
+        self.pause.restart(begin, true);
+        self.pause.push_frame(&noise).map_err(fail)?;
+        for copy in 0..self.packet.copy_count() {
+            self.pause.push_copy(self.packet.copy(copy).1).map_err(fail)?;
+        }
+        self.pause.write(out).map_err(fail)?;
+        Ok(Worth::Pause)
     }
 }

@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use crate::error::JoinError;
 
+pub use auralink_codec::{Frame, NOISE_CODES};
+
 /// Samples of one frame at the codec's 16 kHz: 20 ms.
 pub const FRAME_16K: usize = 320;
 
@@ -30,8 +32,12 @@ pub trait SpeechModel: Send + Sync {
 
 /// Encoder of one stream.
 pub trait SpeechEncoder: Send {
-    /// Codes of the next [`FRAME_16K`] samples, coarsest first, as many levels as `codes` holds.
-    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]);
+    /// Looks for pauses from now on, or no longer.
+    fn set_dtx(&mut self, on: bool);
+
+    /// Codes of the next [`FRAME_16K`] samples, coarsest first, as many levels as `codes` holds; and whether they are
+    /// worth sending.
+    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) -> Frame;
 }
 
 /// Decoder of one stream.
@@ -39,7 +45,11 @@ pub trait SpeechDecoder: Send {
     /// The next [`FRAME_16K`] samples from a prefix of the codes. `false` when the codes make no sense.
     fn decode(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool;
 
-    /// Makes up for a lost frame.
+    /// The first [`FRAME_16K`] samples of a pause from the description of its noise; [`Self::conceal`] makes the
+    /// others. `false` when the codes make no sense.
+    fn decode_noise(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool;
+
+    /// Makes up for a lost frame, or goes on with a pause.
     fn conceal(&mut self, pcm: &mut [f32]);
 
     /// Forgets all history.
@@ -77,14 +87,22 @@ impl SpeechModel for Builtin {
 }
 
 impl SpeechEncoder for auralink_codec::Encoder {
-    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) {
-        self.encode(pcm, codes);
+    fn set_dtx(&mut self, on: bool) {
+        self.set_dtx(on);
+    }
+
+    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) -> Frame {
+        self.encode(pcm, codes)
     }
 }
 
 impl SpeechDecoder for auralink_codec::Decoder {
     fn decode(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool {
         self.decode(codes, pcm).is_ok()
+    }
+
+    fn decode_noise(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool {
+        self.decode_noise(codes, pcm).is_ok()
     }
 
     fn conceal(&mut self, pcm: &mut [f32]) {

@@ -8,7 +8,7 @@ use auralink_wire::red;
 use serde::Serialize;
 
 use crate::answer::LineTerms;
-use crate::codecs::{self, AudioEncoder, OPUS_DELAY_48K, OwnSettings, neural_delay_48k};
+use crate::codecs::{self, AudioEncoder, OPUS_DELAY_48K, OwnSettings, Worth, neural_delay_48k};
 use crate::error::JoinError;
 use crate::neural::{FRAME_48K, SpeechModel};
 use crate::source::AudioSource;
@@ -95,7 +95,6 @@ pub struct Publisher {
     first_timestamp: u32,
     muted: bool,
     resumed: bool,
-    silent: bool,
     previous: Option<(u64, Vec<u8>)>,
     pcm: Vec<f32>,
     encoded: Vec<u8>,
@@ -144,7 +143,6 @@ impl Publisher {
             first_timestamp,
             muted: false,
             resumed: true,
-            silent: false,
             previous: None,
             pcm: Vec::new(),
             encoded: Vec::new(),
@@ -274,15 +272,12 @@ impl Publisher {
         self.pcm.resize(packet_ms as usize * 48, 0.0);
         self.source.read(at as i64 - hold, &mut self.pcm);
         let level = level(&self.pcm);
-        current
+        let worth = current
             .encoder
             .encode(&self.pcm, current.fresh, &mut self.encoded)?;
         current.fresh = false;
         let own = current.codec == SourceCodec::Own;
-        let silent = own && self.own.dtx && self.dtx_allowed && self.encoded.len() <= 2;
-        let announced = std::mem::replace(&mut self.silent, silent);
-        if silent && announced {
-            // One packet announces the silence; the ones after it are not sent (RFC 7587 section 3.1.3).
+        if worth == Worth::Nothing {
             self.previous = None;
             return Ok(None);
         }
@@ -300,7 +295,7 @@ impl Publisher {
         Ok(Some(Outgoing {
             red,
             timestamp: self.first_timestamp.wrapping_add(at as u32),
-            marker: std::mem::take(&mut self.resumed),
+            marker: worth == Worth::Sound && std::mem::take(&mut self.resumed),
             payload,
             level: own.then_some(level),
         }))
@@ -336,14 +331,11 @@ impl Publisher {
         if was == Some((codec, packet_ms)) {
             return Ok(());
         }
+        let dtx = self.own.dtx && self.dtx_allowed;
         let opus = match codec {
-            SourceCodec::Lean(lean) => Some(codecs::lean(&lean, packet_ms)),
+            SourceCodec::Lean(lean) => Some(codecs::lean(&lean, packet_ms, dtx)),
             SourceCodec::Neural(_) if self.model.is_some() => None,
-            _ => Some(codecs::own(
-                &self.own,
-                packet_ms,
-                self.own.dtx && self.dtx_allowed,
-            )),
+            _ => Some(codecs::own(&self.own, packet_ms, dtx)),
         };
         let earlier = self.current.take();
         let since = earlier
@@ -353,9 +345,7 @@ impl Publisher {
         let mut fresh = false;
         let encoder = match (earlier.map(|current| current.encoder), opus, codec, &self.model) {
             (Some(AudioEncoder::Opus(mut encoder)), Some(config), ..) => {
-                encoder
-                    .configure(&config)
-                    .map_err(|error| JoinError::Codec(error.to_string()))?;
+                encoder.configure(&config)?;
                 AudioEncoder::Opus(encoder)
             }
             // An Opus encoder begins cold: its decoder has not heard what a warm-up would make it build upon, and
@@ -367,7 +357,7 @@ impl Publisher {
             }
             (_, None, SourceCodec::Neural(neural), Some(model)) => {
                 fresh = was.is_some();
-                let encoder = AudioEncoder::neural(model.as_ref(), &neural);
+                let encoder = AudioEncoder::neural(model.as_ref(), &neural, dtx);
                 self.warmed_up(encoder, at, packet_ms as usize * 48)?
             }
             (_, None, ..) => return Err(JoinError::Codec("the neural codec is not here".to_owned())),

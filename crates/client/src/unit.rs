@@ -27,6 +27,8 @@ pub enum Body {
     OpusFec(Vec<u8>),
     /// Codes of one 20 ms frame, coarsest level first.
     Neural(Vec<u16>),
+    /// Codes of the noise in a pause.
+    Noise(Vec<u16>),
 }
 
 /// A stretch of audio that can be decoded at once.
@@ -187,8 +189,9 @@ fn neural(payload: &[u8], at: u64, model: Option<u16>) -> Result<Packet, Payload
             parsed.frame(index),
         ));
     }
-    if let Some(last) = units.last_mut() {
-        last.pauses = parsed.dtx;
+    if let Some(last) = units.last_mut().filter(|_| parsed.dtx) {
+        last.body = Body::Noise(parsed.frame(parsed.frame_count() - 1).to_vec());
+        last.pauses = true;
     }
     Ok(Packet {
         len: (parsed.frame_count() * FRAME_48K) as u32,

@@ -143,19 +143,13 @@ impl Fallback {
         now.duration_since(since) >= QUALITY_GRACE && self.bypass(now, Reason::Quality)
     }
 
-    /// Time passes. `true` when the leg has just recovered.
-    pub fn handle_timeout(&mut self, now: Instant) -> bool {
-        self.handle_timeout_at_gate(now, None)
-    }
-
-    /// The same, but the trial waits until the gate lets one more leg through, and its end is told to the gate.
-    pub fn handle_timeout_at_gate(&mut self, now: Instant, gate: Option<&mut ProbeGate>) -> bool {
+    /// Time passes; a trial waits until the gate lets one more leg through, and its end is told to the gate. `true` when
+    /// the leg has just recovered.
+    pub fn handle_timeout(&mut self, now: Instant, gate: &mut ProbeGate) -> bool {
         let here = now.saturating_duration_since(self.since);
         match self.phase {
             Phase::Bypass if here >= self.stay => {
-                if let Some(gate) = gate
-                    && !gate.admit(now)
-                {
+                if !gate.admit(now) {
                     self.wait_until = Some(now + GATE_PAUSE);
                     return false;
                 }
@@ -168,9 +162,7 @@ impl Fallback {
             Phase::Probation if here >= PROBATION && self.good >= PROBES => {
                 self.recovered = Some(now);
                 self.enter(now, Phase::Active);
-                if let Some(gate) = gate {
-                    gate.handle_passed();
-                }
+                gate.handle_passed();
                 true
             }
             _ => false,
@@ -245,19 +237,19 @@ mod tests {
         let start = Instant::now();
         let mut leg = Fallback::new(start);
         assert!(leg.handle_dead(start, Reason::CoreUnreachable));
-        assert!(!leg.handle_timeout(at(start, 9_999)));
+        assert!(!leg.handle_timeout(at(start, 9_999), &mut ProbeGate::new()));
         assert_eq!(leg.phase(), Phase::Bypass);
-        assert!(!leg.handle_timeout(at(start, 10_000)));
+        assert!(!leg.handle_timeout(at(start, 10_000), &mut ProbeGate::new()));
         assert_eq!(leg.phase(), Phase::Probation);
         assert!(!leg.may_send_coded() && leg.wants_core());
         assert!(
-            !leg.handle_timeout(at(start, 11_000)),
+            !leg.handle_timeout(at(start, 11_000), &mut ProbeGate::new()),
             "silence is not a clean trial"
         );
         for step in 0..3 {
             leg.handle_good(at(start, 11_020 + 20 * step));
         }
-        assert!(leg.handle_timeout(at(start, 11_100)));
+        assert!(leg.handle_timeout(at(start, 11_100), &mut ProbeGate::new()));
         assert_eq!(leg.phase(), Phase::Active);
     }
 
@@ -272,7 +264,7 @@ mod tests {
             let until = leg.poll_timeout().unwrap();
             stays.push(until.duration_since(now).as_secs());
             now = until;
-            leg.handle_timeout(now);
+            leg.handle_timeout(now, &mut ProbeGate::new());
             assert!(
                 leg.handle_bad(now, Reason::Late),
                 "one bad frame on trial is enough"
@@ -284,12 +276,12 @@ mod tests {
     /// Through bypass and trial, back to active.
     fn recover(leg: &mut Fallback) -> Instant {
         let mut now = leg.poll_timeout().unwrap();
-        leg.handle_timeout(now);
+        leg.handle_timeout(now, &mut ProbeGate::new());
         for _ in 0..PROBES {
             leg.handle_good(now);
         }
         now += PROBATION;
-        assert!(leg.handle_timeout(now));
+        assert!(leg.handle_timeout(now, &mut ProbeGate::new()));
         now
     }
 
@@ -315,7 +307,7 @@ mod tests {
         let mut coded = true;
         for ms in (0..600_000).step_by(20) {
             let now = at(start, ms);
-            leg.handle_timeout(now);
+            leg.handle_timeout(now, &mut ProbeGate::new());
             // Works on trial and fails as soon as it counts.
             if leg.phase() == Phase::Probation {
                 leg.handle_good(now);

@@ -87,7 +87,7 @@ mod tests {
             let now = start + Duration::from_millis(ms);
             for leg in &mut legs {
                 if leg.poll_timeout().is_some_and(|due| due <= now) {
-                    leg.handle_timeout_at_gate(now, Some(&mut gate));
+                    leg.handle_timeout(now, &mut gate);
                 }
                 if leg.phase() == Phase::Probation {
                     if ms < 16_000 {

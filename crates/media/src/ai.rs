@@ -4,7 +4,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use auralink_engine::{Outcome, PolicyBook, Processor, Refused, StreamId};
+use auralink_engine::{Outcome, PolicyBook, ProbeGate, Processor, Refused, StreamId};
 use auralink_types::{Event, MetricRow, Rung, TrackId};
 use tokio::sync::{Notify, mpsc};
 
@@ -75,6 +75,8 @@ pub(crate) struct AiState {
     pub(crate) streams: HashMap<StreamId, (Pid, TrackId)>,
     /// Taps that want to hear of time passing.
     pub(crate) timers: BTreeSet<(Instant, Pid, TrackId)>,
+    /// How legs come back to a core that failed.
+    pub(crate) gate: ProbeGate,
     /// When the next rows are due.
     pub(crate) next_rows: Instant,
     /// The wall clock at one instant; later times are counted from it, so that steps of the clock don't matter.
@@ -90,6 +92,7 @@ impl AiState {
             read: 0,
             streams: HashMap::new(),
             timers: BTreeSet::new(),
+            gate: ProbeGate::new(),
             next_rows: now,
             epoch: (now, wall),
             rows_dropped: 0,

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_aicore::LocalCore;
-use auralink_engine::{Outcome, Processor as _};
+use auralink_engine::{Outcome, ProbeGate, Processor as _};
 use auralink_media::tap::*;
 use auralink_opus::{Decoder, Encoder, EncoderConfig};
 use auralink_quality::Estimator;
@@ -101,6 +101,7 @@ fn play(policy: Policy, legs: &[LegCaps], packets: &[Vec<u8>], kill_at: Option<u
     for (id, caps) in legs.iter().enumerate() {
         tap.add_leg(now, LegId(id as u64), caps.clone());
     }
+    let mut gate = ProbeGate::new();
     let (mut sent, mut events, mut compute) = (Vec::new(), Vec::new(), Vec::new());
     for (n, payload) in packets.iter().enumerate() {
         if kill_at == Some(n) {
@@ -130,7 +131,7 @@ fn play(policy: Policy, legs: &[LegCaps], packets: &[Vec<u8>], kill_at: Option<u
         }
         now += 20 * MS;
         if tap.poll_timeout().is_some_and(|due| due <= now) {
-            tap.handle_timeout(now, &mut core);
+            tap.handle_timeout(now, &mut core, &mut gate);
         }
         while let Some(output) = tap.poll_output() {
             match output {

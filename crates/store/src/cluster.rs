@@ -4,7 +4,7 @@
 //! PostgreSQL refuses to run as root; asked by root, it runs as the system's `postgres` user.
 
 use std::fs;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,8 @@ const TEMPLATE: &str = "auralink_template";
 const STEPS: u32 = 300;
 const STEP: Duration = Duration::from_millis(100);
 
-/// Runs beside the process that asked: starts the server, obeys, and cleans up when its input ends.
+/// Runs beside the process that asked: starts the server, obeys, says each word back once it is done, and cleans up
+/// when its input ends.
 const KEEPER: &str = r#"
 start() { "$1/postgres" -D "$2/data" -k "$2" -c listen_addresses= -c max_connections=200 $3 >>"$2/log" 2>&1 </dev/null & pid=$!; }
 start "$@"
@@ -40,6 +41,7 @@ while read -r word; do
         kill) kill -QUIT "$pid"; wait "$pid" ;;
         start) start "$@" ;;
     esac
+    echo "$word"
 done
 kill -QUIT "$pid" 2>/dev/null; wait "$pid"; rm -rf "$2"
 "#;
@@ -125,6 +127,7 @@ impl Cluster {
             .arg(&folder)
             .arg(options)
             .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()?;
         Ok(Self {
@@ -153,12 +156,17 @@ impl Cluster {
         self.create(None).await
     }
 
+    /// Everything that the server has on disk.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where the server's log is.
     pub fn log(&self) -> PathBuf {
         self.folder.join("log")
     }
 
-    /// The server dies at once, as by a loss of power.
+    /// The server dies at once, as by a loss of power; it and every process of its is gone when this returns.
     pub fn kill(&self) -> io::Result<()> {
         self.tell("kill\n")
     }
@@ -175,12 +183,17 @@ impl Cluster {
 
     fn tell(&self, word: &str) -> io::Result<()> {
         let mut keeper = self.keeper.lock().unwrap_or_else(PoisonError::into_inner);
-        let input = keeper
-            .stdin
-            .as_mut()
-            .ok_or_else(|| io::Error::other("no keeper"))?;
+        let Child {
+            stdin: Some(input),
+            stdout: Some(output),
+            ..
+        } = &mut *keeper
+        else {
+            return Err(io::Error::other("no keeper"));
+        };
         input.write_all(word.as_bytes())?;
-        input.flush()
+        input.flush()?;
+        output.read_exact(&mut vec![0; word.len()])
     }
 
     async fn connect(&self) -> Result<PgConnection, StoreError> {

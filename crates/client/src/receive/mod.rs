@@ -12,7 +12,7 @@ use crate::codecs::Decoders;
 use crate::error::JoinError;
 use crate::jitter::{Extender, Inserted, Transit, Waiting};
 use crate::neural::SpeechModel;
-use crate::unit::{self, Kind, Unit};
+use crate::unit::{self, Body, Kind, Unit};
 use auralink_types::NeuralRate;
 
 pub use stats::{Gap, ReceiveStats, Shape, Switch};
@@ -152,6 +152,8 @@ impl Receiver {
         let copies = packet.units.iter().filter(|unit| unit.copy && !packet.red);
         let reach = copies.map(|unit| at.saturating_sub(unit.at)).max().unwrap_or(0) as u32;
         self.transit.arrived(now, at, packet.len, reach);
+        let describes_pause =
+            matches!(packet.units.last(), Some(unit) if matches!(unit.body, Body::Noise(_)));
         let shape = Shape {
             kind: packet.kind,
             packet_ms: packet.len / 48,
@@ -161,7 +163,8 @@ impl Receiver {
                 .map(NeuralRate::bitrate)
                 .map(auralink_types::Bitrate::as_bps),
         };
-        if self.shapes.back().is_none_or(|(_, last)| *last != shape) && self.shapes.len() < SEEN {
+        let changed = self.shapes.back().is_none_or(|(_, last)| *last != shape);
+        if changed && !describes_pause && self.shapes.len() < SEEN {
             self.shapes.push_back((at, shape));
         }
         if self.pending_arrivals.len() < SEEN {

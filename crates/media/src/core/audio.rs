@@ -103,7 +103,10 @@ impl Core {
             self.ai.timers.pop_first();
             self.with_tap(now, pid, &id, |core, tapped| {
                 tapped.timer = None;
-                tapped.tap.handle_timeout(now, &mut *core.ai.ai.processor);
+                let ai = &mut core.ai;
+                tapped
+                    .tap
+                    .handle_timeout(now, &mut *ai.ai.processor, &mut ai.gate);
             });
         }
     }

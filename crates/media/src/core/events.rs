@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use auralink_types::{
-    Event, EventKind, Media, ParticipantId, SessionId, SessionRef, TrackId, UserId, UserKey,
+    Event, EventKind, Media, ParticipantId, Reason, SessionId, SessionRef, TrackId, UserId, UserKey,
 };
 use tokio::sync::mpsc::error::TrySendError;
 
@@ -64,6 +64,15 @@ impl Core {
         event: TapEvent,
     ) {
         super::rows::tell(id, event);
+        if matches!(
+            event,
+            TapEvent::Fallback {
+                reason: Reason::CoreUnreachable,
+                ..
+            }
+        ) {
+            self.ai.gate.handle_failed();
+        }
         let Some((room, owner)) = self.people.get(&pid).map(|p| (p.room.clone(), p.user.clone())) else {
             return;
         };

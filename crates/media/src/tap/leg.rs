@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase};
+use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate};
 use auralink_quality::savings::SavingsMeter;
 use auralink_types::{Bitrate, PacketTime, Reason, Rung};
 
@@ -150,7 +150,8 @@ impl Leg {
             sink.stats.outdated += 1;
             return;
         }
-        if original.dtx {
+        let understood = !self.deaf || original.coding == InKind::Opus;
+        if original.dtx && understood {
             self.flush(sink);
             self.send_in_turn(original, sink);
         } else if original.at < self.hold_from {
@@ -194,7 +195,13 @@ impl Leg {
     }
 
     /// Lets time pass: what is overdue goes out as it came.
-    pub(super) fn handle_timeout(&mut self, now: Instant, max_latency: Duration, sink: &mut Sink<'_>) {
+    pub(super) fn handle_timeout(
+        &mut self,
+        now: Instant,
+        max_latency: Duration,
+        gate: &mut ProbeGate,
+        sink: &mut Sink<'_>,
+    ) {
         while let Some((deadline, until, complete)) = self.deadline(max_latency) {
             if now < deadline {
                 break;
@@ -205,7 +212,7 @@ impl Leg {
                 self.bad(now, Reason::Late, sink);
             }
         }
-        if self.fallback.handle_timeout(now) {
+        if self.fallback.handle_timeout(now, gate) {
             sink.out
                 .push_back(TapOutput::Event(TapEvent::Recovered { leg: self.id }));
         }

@@ -35,7 +35,7 @@ pub(super) struct Original {
     pub model: Option<u16>,
     /// Rate of an AIC payload.
     pub rate: Option<NeuralRate>,
-    /// At most one byte of Opus: the talker pauses.
+    /// At most one byte of Opus, or a description of noise: the talker pauses.
     pub dtx: bool,
     pub stereo: bool,
     pub taken: Instant,
@@ -123,6 +123,7 @@ impl Reader {
                 original.model = Some(aic.model);
                 original.rate = NeuralRate::from_levels(aic.levels().into());
                 original.ticks = aic.frame_count() as u64 * FRAME_TICKS;
+                original.dtx = aic.dtx;
                 reading.readable = true;
             }
         } else if let Some(ticks) = opus_ticks(&original.primary) {

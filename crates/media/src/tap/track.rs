@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, Processor, Refused,
-    StreamId,
+    Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, ProbeGate,
+    Processor, Refused, StreamId,
 };
 use auralink_quality::Content;
 use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
@@ -253,13 +253,13 @@ impl AudioTap {
         }
     }
 
-    /// Lets time pass.
-    pub fn handle_timeout(&mut self, now: Instant, core: &mut dyn Processor) {
+    /// Lets time pass. The gate is the core's: through it legs that fell back come to their trials.
+    pub fn handle_timeout(&mut self, now: Instant, core: &mut dyn Processor, gate: &mut ProbeGate) {
         let limit = self.policy.max_latency;
         let mut turned = false;
         for leg in &mut self.legs {
             let before = leg.fallback.phase();
-            leg.handle_timeout(now, limit, &mut sink(&mut self.out, &mut self.stats));
+            leg.handle_timeout(now, limit, gate, &mut sink(&mut self.out, &mut self.stats));
             if leg.fallback.phase() != before {
                 turned = true;
                 // Other content may have come by: the trial starts from what is generally expected.

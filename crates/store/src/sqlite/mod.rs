@@ -2,9 +2,11 @@
 
 pub(crate) mod metrics;
 
+use std::pin::Pin;
 use std::time::Duration;
 
 use sqlx::SqliteConnection;
+use sqlx::pool::PoolConnectionMetadata;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -61,7 +63,7 @@ impl SqlitePools {
                 .clone()
                 .pragma("cache_size", WRITER_CACHE)
                 .pragma("wal_autocheckpoint", CHECKPOINT_PAGES);
-            let write = connect(&single, &writer).await?;
+            let write = connect(&single.after_release(sound), &writer).await?;
             let readers = SqlitePoolOptions::new()
                 .max_connections(READERS)
                 .acquire_timeout(BUSY_TIMEOUT);
@@ -81,6 +83,20 @@ impl SqlitePools {
         self.read.close().await;
         self.write.close().await;
     }
+}
+
+/// Whether a connection given back may be used again. When the disk is full SQLite rolls back by itself; the pool, whose
+/// own rollback then fails, would think it in a transaction for ever.
+fn sound(
+    connection: &mut SqliteConnection,
+    _: PoolConnectionMetadata,
+) -> Pin<Box<dyn Future<Output = sqlx::Result<bool>> + Send + '_>> {
+    use sqlx::Connection as _;
+    Box::pin(async move {
+        // A rollback may be under way; the answer to a ping comes after it.
+        connection.ping().await?;
+        Ok(!connection.is_in_transaction())
+    })
 }
 
 /// SQLite doesn't wait for the lock when two servers switch a new file to WAL at once: it refuses one of them, which

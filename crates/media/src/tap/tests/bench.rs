@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Coded, InFrame, InKind, Outcome, Processor, Refused, StreamId};
+use auralink_engine::{Coded, InFrame, InKind, Outcome, ProbeGate, Processor, Refused, StreamId};
 use auralink_quality::Content;
 use auralink_types::{AicConfig, ConfigChange, Mos, Policy, PublisherHint, Reason, Rung, TrackId};
 use auralink_wire::aic::AicPacket;
@@ -182,6 +182,7 @@ impl Processor for FakeCore {
 pub struct Bench {
     pub tap: AudioTap,
     pub core: FakeCore,
+    gate: ProbeGate,
     pub now: Instant,
     pub seq: u64,
     pub timestamp: u32,
@@ -208,6 +209,7 @@ impl Bench {
         Self {
             tap: AudioTap::new(now, TrackId::from("TR_1"), publisher, policy),
             core: FakeCore::new(now),
+            gate: ProbeGate::new(),
             now,
             seq: 5000,
             timestamp: u32::MAX - 100 * 960,
@@ -271,7 +273,7 @@ impl Bench {
                 self.tap.handle_outcome(self.now, &outcome, &mut self.core);
             }
             if self.tap.poll_timeout().is_some_and(|due| due <= self.now) {
-                self.tap.handle_timeout(self.now, &mut self.core);
+                self.tap.handle_timeout(self.now, &mut self.core, &mut self.gate);
             }
             self.drain();
         }

@@ -35,6 +35,36 @@ fn a_core_killed_in_mid_stream_costs_no_audio_and_bypass_comes_within_three_fram
 }
 
 #[test]
+fn of_many_listeners_one_tries_a_core_that_was_dead_and_the_others_follow_once_it_passed() {
+    let mut bench = Bench::stock(adaptive());
+    for leg in 2..=5 {
+        bench.tap.add_leg(bench.now, LegId(leg), stock_caps());
+    }
+    bench.talk_for(4_000);
+    bench.core.kill();
+    bench.talk_for(1_000);
+    bench.core.dead = false;
+    bench.talk_for(20_000);
+    let back: Vec<_> = bench
+        .events
+        .iter()
+        .filter(|(_, event)| matches!(event, TapEvent::Recovered { .. }))
+        .map(|(at, _)| *at)
+        .collect();
+    assert_eq!(back.len(), 5);
+    assert!(
+        back[1] - back[0] >= 1_000 * MS,
+        "{:?} after the first",
+        back[1] - back[0]
+    );
+    assert!(
+        back[4] - back[0] <= 3_000 * MS,
+        "{:?} after the first",
+        back[4] - back[0]
+    );
+}
+
+#[test]
 fn a_dead_core_turns_a_neural_publisher_to_opus_at_once_where_a_listener_depends_on_it() {
     let caps = PublisherCaps {
         models: vec![MODEL],

@@ -1,196 +1,20 @@
 //! Publisher and receiver wired together in virtual time: loss, order and switches are exact, so gaps are too.
 #![allow(clippy::unwrap_used)]
 
-use std::collections::BTreeMap;
+mod pauses;
+mod support;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_client::answer::LineTerms;
-use auralink_client::neural::{FRAME_16K, SpeechDecoder, SpeechEncoder, SpeechModel};
 use auralink_client::publish::Publisher;
-use auralink_client::receive::{BLOCK, ReceiveStats, Receiver};
+use auralink_client::receive::{BLOCK, Receiver};
 use auralink_client::unit::Kind;
-use auralink_client::{AtEnd, AudioSource, OwnSettings};
-use auralink_types::{Bitrate, Lean, Neural, NeuralRate, PacketTime, SourceCodec};
+use auralink_client::{AudioSource, OwnSettings};
+use auralink_types::{Bitrate, Lean, PacketTime, SourceCodec};
 use proptest::prelude::*;
-
-/// A model that carries loudness and nothing else, as a hum: enough to see where audio is missing.
-struct Hum;
-
-struct HumCoder {
-    phase: f32,
-    loudness: f32,
-}
-
-impl SpeechModel for Hum {
-    fn id(&self) -> u16 {
-        7
-    }
-    fn levels(&self) -> usize {
-        18
-    }
-    fn delay(&self) -> usize {
-        160
-    }
-    fn encoder(&self) -> Box<dyn SpeechEncoder> {
-        Box::new(HumCoder {
-            phase: 0.0,
-            loudness: 0.0,
-        })
-    }
-    fn decoder(&self) -> Box<dyn SpeechDecoder> {
-        Box::new(HumCoder {
-            phase: 0.0,
-            loudness: 0.0,
-        })
-    }
-}
-
-impl SpeechEncoder for HumCoder {
-    fn encode(&mut self, pcm: &[f32], codes: &mut [u16]) {
-        let rms = (pcm.iter().map(|x| x * x).sum::<f32>() / pcm.len() as f32).sqrt();
-        codes.fill(0);
-        codes[0] = (rms * 1023.0).min(1023.0) as u16;
-    }
-}
-
-impl SpeechDecoder for HumCoder {
-    fn decode(&mut self, codes: &[u16], pcm: &mut [f32]) -> bool {
-        self.loudness = f32::from(codes[0]) / 1023.0;
-        self.conceal(pcm);
-        true
-    }
-    fn conceal(&mut self, pcm: &mut [f32]) {
-        assert_eq!(pcm.len(), FRAME_16K);
-        for sample in pcm {
-            *sample = self.loudness * 2f32.sqrt() * self.phase.sin();
-            self.phase += 2.0 * std::f32::consts::PI * 700.0 / 16_000.0;
-        }
-    }
-    fn reset(&mut self) {
-        self.loudness = 0.0;
-    }
-}
-
-/// What the network does to packet `index`, sent at `ms`: arrival times in milliseconds later; none is a loss.
-type Network = Box<dyn FnMut(u64, u64) -> Vec<u64>>;
-
-/// Sequence number, timestamp, payload, and whether it is RED.
-type Flying = (u16, u32, Vec<u8>, bool);
-
-struct Call {
-    publisher: Publisher,
-    receiver: Receiver,
-    start: Instant,
-    ms: u64,
-    sent: u64,
-    first_seq: u16,
-    network: Network,
-    flying: BTreeMap<(u64, u64, u64), Flying>,
-    heard: Vec<f32>,
-}
-
-impl Call {
-    fn new(red: bool, network: Network) -> Self {
-        Self::starting_at(red, network, 0, 0)
-    }
-
-    fn starting_at(red: bool, network: Network, first_seq: u16, first_timestamp: u32) -> Self {
-        let tone: Vec<f32> = (0..48_000)
-            .map(|n| 0.3 * (2.0 * std::f32::consts::PI * 200.0 * n as f32 / 48_000.0).sin())
-            .collect();
-        let start = Instant::now();
-        let model: Arc<dyn SpeechModel> = Arc::new(Hum);
-        let source = AudioSource::from_pcm(tone, AtEnd::Loop);
-        let mut publisher = Publisher::new(
-            source,
-            OwnSettings::default(),
-            Some(model.clone()),
-            first_timestamp,
-        );
-        publisher.negotiated(&LineTerms {
-            payload_types: if red { vec![63, 111] } else { vec![111, 63] },
-            opus: Some(111),
-            red: Some(63),
-            receives: true,
-            ..LineTerms::default()
-        });
-        publisher.begin(start);
-        Self {
-            publisher,
-            receiver: Receiver::new(start, Some(model), Duration::from_millis(70)).unwrap(),
-            start,
-            ms: 0,
-            sent: 0,
-            first_seq,
-            network,
-            flying: BTreeMap::new(),
-            heard: Vec::new(),
-        }
-    }
-
-    fn run(&mut self, ms: u64) {
-        for _ in 0..ms {
-            self.ms += 1;
-            let now = self.start + Duration::from_millis(self.ms);
-            while let Some(packet) = self.publisher.poll(now).unwrap() {
-                for (copy, delay) in (self.network)(self.sent, self.ms).into_iter().enumerate() {
-                    let seq = self.first_seq.wrapping_add(self.sent as u16);
-                    let value = (seq, packet.timestamp, packet.payload.clone(), packet.red);
-                    self.flying
-                        .insert((self.ms + delay, self.sent, copy as u64), value);
-                }
-                self.sent += 1;
-            }
-            while let Some(entry) = self.flying.first_entry() {
-                if entry.key().0 > self.ms {
-                    break;
-                }
-                let (seq, timestamp, payload, red) = entry.remove();
-                self.receiver.arrived(now, 1, seq, timestamp, &payload, red);
-            }
-            if self.ms.is_multiple_of(10) {
-                let mut block = [0.0; BLOCK];
-                self.receiver.pull(now, &mut block);
-                self.heard.extend_from_slice(&block);
-            }
-        }
-    }
-
-    fn stats(&self) -> ReceiveStats {
-        self.receiver.stats()
-    }
-
-    /// The quietest 10 ms after the first second, against what a tone at 0.3 should give.
-    fn quietest(&self) -> f32 {
-        let loudness = |block: &[f32]| (block.iter().map(|x| x * x).sum::<f32>() / block.len() as f32).sqrt();
-        let quietest = self.heard[48_000..]
-            .chunks_exact(BLOCK)
-            .map(loudness)
-            .fold(f32::MAX, f32::min);
-        quietest / (0.3 / 2f32.sqrt())
-    }
-}
-
-fn clean() -> Network {
-    Box::new(|_, _| vec![5])
-}
-
-fn losing(lost: impl Fn(u64) -> bool + 'static) -> Network {
-    Box::new(move |index, _| if lost(index) { vec![] } else { vec![5] })
-}
-
-fn lean(packet: PacketTime) -> SourceCodec {
-    SourceCodec::Lean(Lean::new(Bitrate::kbps(16), packet))
-}
-
-fn neural(packet: PacketTime, copies: u8) -> SourceCodec {
-    SourceCodec::Neural(Neural {
-        rate: NeuralRate::Kbps6,
-        packet,
-        copies,
-    })
-}
+use support::{Call, Hum, Network, clean, lean, losing, neural};
 
 #[test]
 fn a_clean_call_has_no_gap_and_a_steady_delay() {
@@ -358,48 +182,6 @@ fn copies_fill_what_a_burst_took() {
     assert!(stats.packets_lost > 20);
     assert!(stats.concealed_ms <= 40.0, "{:?}", stats.gaps);
     assert!(stats.recovered > 20, "{}", stats.recovered);
-}
-
-#[test]
-fn a_muted_sender_makes_no_gap() {
-    let mut call = Call::new(true, clean());
-    call.run(1_000);
-    call.publisher.set_muted(true);
-    call.receiver.set_muted(true);
-    call.run(3_000);
-    call.publisher.set_muted(false);
-    call.receiver.set_muted(false);
-    call.run(2_000);
-    let stats = call.stats();
-    assert_eq!(stats.gap_count, 0, "{:?}", stats.gaps);
-    assert!(stats.comfort_ms > 2_500.0, "{}", stats.comfort_ms);
-    assert!(
-        call.heard[call.heard.len() - 9_600..]
-            .iter()
-            .any(|x| x.abs() > 0.2)
-    );
-}
-
-#[test]
-fn discontinuous_transmission_is_no_gap() {
-    let own = OwnSettings {
-        dtx: true,
-        ..OwnSettings::default()
-    };
-    let mut call = Call::new(false, clean());
-    call.publisher = Publisher::new(AudioSource::from_pcm(vec![0.0; 480], AtEnd::Loop), own, None, 0);
-    call.publisher.negotiated(&LineTerms {
-        opus: Some(111),
-        usedtx: true,
-        receives: true,
-        ..LineTerms::default()
-    });
-    call.publisher.begin(call.start);
-    call.run(6_000);
-    let stats = call.stats();
-    assert!(call.sent < 100, "{} packets of silence", call.sent);
-    assert_eq!(stats.gap_count, 0, "{:?}", stats.gaps);
-    assert!(stats.comfort_ms > 3_000.0, "{}", stats.comfort_ms);
 }
 
 #[test]

@@ -1,20 +1,21 @@
 //! Media live in memory only: a marked voice goes through a running call with AIC on, and everything the server wrote,
 //! logged, counted, sent or answered is searched for it.
-#![allow(clippy::unwrap_used)] // a test may panic
 
 use std::fmt::Write as _;
 use std::fs;
 use std::io::{BufRead as _, BufReader};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime};
 
 use auralink_client::publish::Publisher;
 use auralink_client::{AtEnd, AudioSource, Client, ClientOptions, OwnSettings};
+use auralink_store::cluster::{Cluster, Durability};
 use auralink_token::{Claims, KeyRing};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
+use tempfile::TempDir;
 
 const KEY: &str = "privacy";
 const SECRET: &str = "a secret of this test alone";
@@ -105,12 +106,10 @@ struct Server {
 }
 
 impl Server {
-    fn start(folder: &Path) -> Self {
+    fn start(folder: &Path, database: &str) -> Self {
         let config = folder.join("auralink.toml");
-        let database = folder.join("aura.db");
         let text = format!(
-            "listen = \"127.0.0.1:0\"\nudp = \"127.0.0.1:0\"\ndatabase = \"{}\"\nwebhook_private_addresses = true\n[keys]\n{KEY} = \"{SECRET}\"\n",
-            database.display()
+            "listen = \"127.0.0.1:0\"\nudp = \"127.0.0.1:0\"\ndatabase = \"{database}\"\nwebhook_private_addresses = true\n[keys]\n{KEY} = \"{SECRET}\"\n"
         );
         fs::write(&config, text).unwrap();
         let mut child = Command::new(env!("CARGO_BIN_EXE_auralink"))
@@ -172,7 +171,36 @@ async fn receiver(heard: Arc<Mutex<Vec<u8>>>) -> String {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_marked_voice_is_in_no_file_no_log_no_figure_no_answer_and_no_webhook() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path());
+    let database = folder.path().join("aura.db");
+    look_for_a_marked_voice(&folder, &database.display().to_string(), &database).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nor_is_it_in_any_file_of_postgresql() {
+    let cluster = match Cluster::start(Durability::Full) {
+        Ok(cluster) => cluster,
+        Err(error) => return eprintln!("SKIPPED on PostgreSQL, which could not be started: {error}"),
+    };
+    let url = cluster.fresh_database().await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    look_for_a_marked_voice(&folder, &url, cluster.folder()).await;
+}
+
+/// Every file under a path.
+fn files(path: &Path) -> Vec<PathBuf> {
+    if path.is_file() {
+        return vec![path.to_owned()];
+    }
+    let Ok(entries) = fs::read_dir(path) else {
+        return Vec::new();
+    };
+    entries.flat_map(|entry| files(&entry.unwrap().path())).collect()
+}
+
+/// A call with the voice, and the search for it in everything that the server answers and sends, in all files of the
+/// folder it logs into, and in those its database is in.
+async fn look_for_a_marked_voice(folder: &TempDir, database: &str, stored: &Path) {
+    let server = Server::start(folder.path(), database);
     let keys = KeyRing::new([(KEY, SECRET)]);
     let mint = |claims: &Claims| {
         keys.mint(KEY, claims, Duration::from_secs(600), SystemTime::now())
@@ -264,18 +292,17 @@ async fn a_marked_voice_is_in_no_file_no_log_no_figure_no_answer_and_no_webhook(
     server.stop().await;
 
     found.push(("webhooks sent".into(), heard.lock().unwrap().clone()));
-    for entry in fs::read_dir(folder.path()).unwrap() {
-        let path = entry.unwrap().path();
+    for path in [files(folder.path()), files(stored)].concat() {
         found.push((path.display().to_string(), fs::read(&path).unwrap()));
     }
-    let size = |end: &str| {
-        found
-            .iter()
-            .find(|(name, _)| name.ends_with(end))
-            .map_or(0, |(_, hay)| hay.len())
+    let size = |part: &str| -> usize {
+        let named = found.iter().filter(|(name, _)| name.contains(part));
+        named.map(|(_, hay)| hay.len()).sum()
     };
     assert!(
-        size("aura.db") > 0 && size("server.log") > 10_000 && size("webhooks sent") > 0,
+        size(&stored.display().to_string()) > 50_000
+            && size("server.log") > 10_000
+            && size("webhooks sent") > 0,
         "there is something to search"
     );
 

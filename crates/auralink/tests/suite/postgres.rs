@@ -1,13 +1,9 @@
 //! `auralink migrate` and `auralink serve` on a real PostgreSQL.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod call;
-
 use std::process::{Command, Output};
 
+use crate::call::{Process, http_client, switch_on, token};
 use auralink_store::cluster::Cluster;
-use call::{Process, http_client, switch_on, token};
 use serde_json::Value;
 
 fn migrate(database: &str, check: bool) -> Output {

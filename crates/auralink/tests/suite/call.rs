@@ -1,6 +1,4 @@
 //! Our own processes, and a call through them.
-// Each test file uses its own part.
-#![allow(dead_code, clippy::unwrap_used)]
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -9,11 +7,27 @@ use std::time::{Duration, Instant, SystemTime};
 use auralink_client::{AudioSource, Client, ClientOptions};
 use auralink_token::{Claims, KeyRing};
 use serde_json::Value;
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 /// How long the test waits for anything; a stay in bypass is 10 s, and the machine may be busy.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 /// The longest stretch that may be missing because of AIC.
 pub const GAP_MAX_MS: f64 = 60.0;
+
+pub const BINARY: &str = env!("CARGO_BIN_EXE_auralink");
+
+/// Arguments of a development server.
+pub fn serve(database: &str) -> [&str; 6] {
+    [
+        "serve",
+        "--dev",
+        "--listen",
+        "127.0.0.1:0",
+        "--database",
+        database,
+    ]
+}
 
 /// One of our own processes; dropping it kills it as `kill -9` would.
 pub struct Process {
@@ -23,8 +37,12 @@ pub struct Process {
 
 impl Process {
     pub fn start(arguments: &[&str], label: &str) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_auralink"))
-            .args(arguments)
+        Self::run(Command::new(BINARY).args(arguments), label)
+    }
+
+    /// Runs a command that becomes one of ours, and waits for the line that begins with the label.
+    pub fn run(command: &mut Command, label: &str) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
@@ -43,15 +61,7 @@ impl Process {
     }
 
     pub fn serve(database: &str) -> Self {
-        let arguments = [
-            "serve",
-            "--dev",
-            "--listen",
-            "127.0.0.1:0",
-            "--database",
-            database,
-        ];
-        Self::start(&arguments, "http")
+        Self::start(&serve(database), "http")
     }
 
     pub fn core(listen: &str) -> Self {
@@ -70,6 +80,12 @@ impl Process {
     }
 }
 
+impl Process {
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+}
+
 impl Drop for Process {
     fn drop(&mut self) {
         let _ = self.child.kill();
@@ -78,10 +94,16 @@ impl Drop for Process {
 }
 
 pub fn token(identity: &str) -> String {
+    // Valid some hours before and after, for the test that sets the server's clock.
+    let hours = |count: u64| Duration::from_secs(3600 * count);
+    token_for(identity, SystemTime::now() - hours(2), hours(4))
+}
+
+/// A token that is valid from then on, for so long.
+pub fn token_for(identity: &str, from: SystemTime, time: Duration) -> String {
     let keys = KeyRing::new([("devkey", "secret")]);
     let claims = Claims::join("room", identity);
-    keys.mint("devkey", &claims, Duration::from_secs(600), SystemTime::now())
-        .unwrap()
+    keys.mint("devkey", &claims, time, from).unwrap()
 }
 
 /// A client of the server's HTTP; its TLS wants a provider, used or not.
@@ -90,18 +112,24 @@ pub fn http_client() -> reqwest::Client {
     reqwest::Client::new()
 }
 
-pub async fn switch_on(http: &str, identity: &str) {
-    let answer = http_client()
+/// Changes a user's own configuration.
+pub async fn configure(http: &str, identity: &str, change: Value) -> reqwest::Response {
+    http_client()
         .post(format!("http://{http}/api/v1/aic/config"))
         .bearer_auth(token(identity))
-        .json(&serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 20 }))
+        .json(&change)
         .send()
         .await
-        .unwrap();
+        .unwrap()
+}
+
+pub async fn switch_on(http: &str, identity: &str) {
+    let change = serde_json::json!({ "enabled": true, "mode": "adaptive", "max_latency_ms": 20 });
+    let answer = configure(http, identity, change).await;
     assert!(answer.status().is_success(), "{answer:?}");
 }
 
-/// The speaker's rows so far, oldest first.
+/// The speaker's rows so far, oldest first; none while the database is away.
 pub async fn rows(http: &str) -> Vec<Value> {
     let url = format!("http://{http}/api/v1/aic/metrics?limit=1000");
     let answer = http_client()
@@ -110,6 +138,9 @@ pub async fn rows(http: &str) -> Vec<Value> {
         .send()
         .await
         .unwrap();
+    if answer.status() == reqwest::StatusCode::SERVICE_UNAVAILABLE {
+        return Vec::new();
+    }
     let mut page: Value = answer.json().await.unwrap();
     let Value::Array(mut rows) = page["metrics"].take() else {
         panic!("no rows in {page}");
@@ -132,10 +163,17 @@ pub async fn until(what: &str, http: &str, reached: impl Fn(&[Value]) -> bool) {
 
 /// The core has coded frames in each of the last three seconds: longer than a trial takes.
 pub fn codes(rows: &[Value]) -> bool {
-    rows.len() >= 3
-        && rows[rows.len() - 3..]
-            .iter()
-            .all(|row| row["inference_latency_ms"].is_number())
+    rows.len() >= 3 && rows[rows.len() - 3..].iter().all(coded)
+}
+
+/// Whether the core has coded frames in that second.
+pub fn coded(row: &Value) -> bool {
+    row["inference_latency_ms"].is_number()
+}
+
+/// The end of the second that a row tells about.
+pub fn at(row: &Value) -> OffsetDateTime {
+    OffsetDateTime::parse(row["ts"].as_str().unwrap(), &Rfc3339).unwrap()
 }
 
 /// Whether a row tells of a fallback for that reason.

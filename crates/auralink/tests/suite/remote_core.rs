@@ -1,10 +1,6 @@
 //! `auralink media --core`: a call whose AI core is another process, which is killed in mid-call and comes back.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod call;
-
-use call::{Call, Process, codes, fell_back, until};
+use crate::call::{Call, Process, codes, fell_back, until};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_call_survives_the_kill_of_its_core_without_a_gap_and_is_coded_again_when_it_is_back() {

@@ -1,14 +1,10 @@
 //! A user's word against AIC, said over REST in a running call.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
-
-mod call;
-
 use std::time::Duration;
 
-use call::{Call, Process, codes, http_client, rows, token, until};
 use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
+
+use crate::call::{Call, Process, at, coded, codes, configure, rows, until};
 
 /// Time in which an opt-out has to hold.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -22,21 +18,13 @@ async fn an_opt_out_over_rest_ends_the_coding_within_a_second_and_the_call_goes_
     let call = Call::start(http).await;
     until("the core codes", http, codes).await;
 
-    let answer = http_client()
-        .post(format!("http://{http}/api/v1/aic/config"))
-        .bearer_auth(token("ada"))
-        .json(&serde_json::json!({ "opt_out": true }))
-        .send()
-        .await
-        .unwrap();
+    let answer = configure(http, "ada", serde_json::json!({ "opt_out": true })).await;
     assert!(answer.status().is_success(), "{answer:?}");
     let over = OffsetDateTime::now_utc() + PROMISE;
 
     tokio::time::sleep(Duration::from_secs(5)).await;
     for row in rows(http).await {
-        let end = OffsetDateTime::parse(row["ts"].as_str().unwrap(), &Rfc3339).unwrap();
-        let coded = row["inference_latency_ms"].is_number();
-        assert!(!coded || end - ROW <= over, "coded on: {row}");
+        assert!(!coded(&row) || at(&row) - ROW <= over, "coded on: {row}");
     }
     call.end().await;
 }
