@@ -19,7 +19,7 @@ use crate::rest::{Measured, Rest, mean};
 use crate::score::Job;
 use crate::server::Server;
 use crate::speech::Speech;
-use crate::stall::StallWatch;
+use auralink_link::StallWatch;
 
 /// The two who talk.
 const NAMES: [&str; 2] = ["anna", "bert"];

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use auralink_client::Report;
 
 use crate::outcome::{AUDIBLE_GAP_MS, Blame, Gap};
-use crate::stall::{Stall, explains};
+use auralink_link::{Stall, explains};
 
 /// Every gap one listener had. `from` is when it began to join, `offset` how long after that the run began;
 /// `aic` says whether AIC was on.

@@ -30,7 +30,6 @@ mod rest;
 mod score;
 mod server;
 mod speech;
-mod stall;
 mod store;
 mod table;
 

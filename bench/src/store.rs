@@ -14,7 +14,9 @@ use auralink_store::{
     Actor, MetricQuery, MetricWriter, QUEUE_MAX, REFRESH_EVERY, Retention, Scoped, Span, Store, Timestamp,
     WriterStats, without_password,
 };
-use auralink_types::{Media, MetricRow, NetworkClass, QualityMetric, Reason, SavingsBasis, UserKey};
+use auralink_types::{
+    Media, MetricRow, NetworkClass, Prediction, QualityMetric, Reason, SavingsBasis, UserKey,
+};
 use indicatif::ProgressBar;
 use serde::Serialize;
 
@@ -217,6 +219,11 @@ impl Calls {
             quality_score: Some(0.8 + (second % 20) as f64 * 0.01),
             quality_metric: QualityMetric::EstimatedPesqWb,
             psnr_db: None,
+            prediction: Some(Prediction {
+                quality_score: 0.8,
+                compression_ratio: 0.78,
+                confidence: 0.5,
+            }),
             model_used: ["lean-12k-60ms", "lean-16k-60ms", "neural-6k-80ms"][(track % 3) as usize].into(),
             frames: 50,
             fallback_triggered: fallback,

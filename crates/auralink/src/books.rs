@@ -63,6 +63,7 @@ mod tests {
             quality_score: None,
             quality_metric: QualityMetric::EstimatedPesqWb,
             psnr_db: None,
+            prediction: None,
             model_used: "lean-12k-60ms".into(),
             frames: 50,
             fallback_triggered: false,

@@ -25,11 +25,14 @@ const FRAMES: &str = "auralink_aic_frames_total";
 const FALLBACKS: &str = "auralink_aic_fallbacks_total";
 const LATENCY: &str = "auralink_aic_latency_seconds";
 const QUALITY: &str = "auralink_aic_quality_score";
+const PREDICTION_ERROR: &str = "auralink_aic_prediction_error";
 
 /// Around the budget of 20 ms, and the 3 ms that audio should take.
 const LATENCY_BUCKETS: [f64; 9] = [0.000_25, 0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05];
 /// The floors of the modes and what lies between.
 const QUALITY_BUCKETS: [f64; 8] = [0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.95];
+/// A tenth of the scale is what listeners begin to notice.
+const ERROR_BUCKETS: [f64; 6] = [0.01, 0.02, 0.05, 0.1, 0.2, 0.5];
 /// An answer should take a few milliseconds.
 const REQUEST_BUCKETS: [f64; 8] = [0.001, 0.002, 0.005, 0.01, 0.05, 0.1, 0.5, 2.0];
 /// Bytes of one kilobit.
@@ -42,6 +45,7 @@ pub fn prometheus() -> &'static PrometheusHandle {
         let builder = [
             (LATENCY, &LATENCY_BUCKETS[..]),
             (QUALITY, &QUALITY_BUCKETS[..]),
+            (PREDICTION_ERROR, &ERROR_BUCKETS[..]),
             (REQUEST_SECONDS, &REQUEST_BUCKETS[..]),
         ]
         .into_iter()
@@ -82,6 +86,10 @@ fn describe() {
         "Median time a frame spent in compression, one sample a second and track"
     );
     describe_histogram!(QUALITY, "Quality score, one sample a second and track");
+    describe_histogram!(
+        PREDICTION_ERROR,
+        "Distance of the predicted quality score from the estimated one, one sample a second and track"
+    );
 }
 
 /// Counts a row.
@@ -111,6 +119,11 @@ pub(crate) fn row(row: &MetricRow) {
     }
     if let Some(score) = row.quality_score {
         histogram!(QUALITY, "media" => media).record(score);
+        // An expected score is the prediction itself.
+        let measured = row.quality_metric != auralink_types::QualityMetric::ExpectedPesqWb;
+        if let Some(prediction) = row.prediction.filter(|_| measured) {
+            histogram!(PREDICTION_ERROR, "media" => media).record((prediction.quality_score - score).abs());
+        }
     }
 }
 

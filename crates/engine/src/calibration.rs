@@ -33,28 +33,6 @@ pub struct Accuracy {
     pub rate_error: f32,
 }
 
-/// The feedback loop's own report, for rows, metrics and a dashboard.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Report {
-    /// Plain Opus.
-    pub lean: Accuracy,
-    /// Enhanced Opus.
-    pub enhanced: Accuracy,
-    /// The neural codec.
-    pub neural: Accuracy,
-}
-
-impl Report {
-    /// Families with the names of their rungs.
-    pub fn families(&self) -> [(&'static str, Accuracy); 3] {
-        [
-            ("lean", self.lean),
-            ("enhanced", self.enhanced),
-            ("neural", self.neural),
-        ]
-    }
-}
-
 /// Errors of the prediction for one family of rungs.
 ///
 /// The correction is a factor on the distance to the top of the scale: a voice that is hard to code at 16 kbps is
@@ -167,12 +145,6 @@ impl Calibration {
         self.family(rung).map_or(1.0, |family| family.size)
     }
 
-    /// Mean absolute error of the uncorrected prediction in MOS and the number of measurements behind it.
-    pub fn error(&self, rung: Rung) -> Option<(f32, u32)> {
-        let accuracy = self.family(rung)?.accuracy;
-        (accuracy.count > 0).then_some((accuracy.before, accuracy.count))
-    }
-
     /// How far a prediction is backed by measurements, 0 to 1.
     pub fn confidence(&self, rung: Rung) -> f32 {
         self.family(rung).map_or(0.0, |family| {
@@ -181,13 +153,11 @@ impl Calibration {
         })
     }
 
-    /// How far predictions were off, before and after what was learned.
-    pub fn report(&self) -> Report {
-        Report {
-            lean: self.lean.accuracy,
-            enhanced: self.enhanced.accuracy,
-            neural: self.neural.accuracy,
-        }
+    /// How far predictions of the rung's family were off.
+    pub fn accuracy(&self, rung: Rung) -> Accuracy {
+        self.family(rung)
+            .map(|family| family.accuracy)
+            .unwrap_or_default()
     }
 
     fn take(&mut self, rung: Rung, measured: Mos, gain: f32) {
@@ -218,9 +188,15 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auralink_types::{Lean, PacketTime};
+    use auralink_types::{Lean, Neural, NeuralRate, PacketTime};
 
     const LEAN: Rung = Rung::Lean(Lean::new(Bitrate::kbps(16), PacketTime::Ms60));
+
+    const NEURAL: Rung = Rung::Neural(Neural {
+        rate: NeuralRate::Kbps6,
+        packet: PacketTime::Ms80,
+        copies: 0,
+    });
 
     #[test]
     fn the_estimators_own_noise_moves_nothing() {
@@ -252,12 +228,11 @@ mod tests {
             calibration.learn(LEAN, Mos::new(3.4));
         }
         assert!((calibration.predict(LEAN).value() - 3.4).abs() <= DEAD_ZONE + 0.01);
-        let (error, count) = calibration.error(LEAN).unwrap();
-        assert!(error > 0.7 && count == 50);
         assert!(calibration.confidence(LEAN) > 0.6);
-        let lean = calibration.report().lean;
+        let lean = calibration.accuracy(LEAN);
         assert!(lean.before > 0.7 && lean.after < 0.2, "{lean:?}");
-        assert_eq!(calibration.report().neural, Accuracy::default());
+        assert_eq!(lean.count, 50);
+        assert_eq!(calibration.accuracy(NEURAL), Accuracy::default());
     }
 
     #[test]
@@ -278,7 +253,7 @@ mod tests {
             calibration.learn_rate(LEAN, Bitrate::kbps(12));
         }
         assert!((calibration.size(LEAN) - 0.75).abs() < 0.01);
-        assert!(calibration.report().lean.rate_error < 0.05);
+        assert!(calibration.accuracy(LEAN).rate_error < 0.05);
         calibration.learn_rate(Rung::Original, Bitrate::kbps(12));
         assert_eq!(calibration.size(Rung::Original), 1.0);
     }

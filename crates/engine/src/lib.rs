@@ -32,7 +32,7 @@ mod savings;
 mod video;
 
 pub use book::{BOOK_CAPACITY, BookFull, PolicyBook};
-pub use calibration::{Accuracy, Calibration, Report};
+pub use calibration::{Accuracy, Calibration};
 pub use cost::{EXTENSION_BYTES, header_bitrate, payload_bitrate, wire_bitrate};
 pub use damage::after_loss;
 pub use experiment::{ARMS, Arm, Experiment, NAME_MAX, Unit, WEIGHT_MAX, check_name};

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use auralink_types::{CallId, MetricRow, Reason};
+use auralink_types::{CallId, MetricRow, Prediction, Reason};
 
 use crate::error::StoreError;
 use crate::names::Named as _;
@@ -72,7 +72,7 @@ pub struct MetricPage {
 const COLUMNS: &str = "metric_id, tenant_id, user_id, call_id, session_id, track_id, ts_us, media, \
     original_bandwidth_kbps, compressed_bandwidth_kbps, savings_basis, inference_latency_ms, \
     inference_latency_p99_ms, quality_score, quality_metric, psnr_db, model_used, frames, fallback_triggered, \
-    fallback_reason, network_class";
+    fallback_reason, network_class, predicted_quality_score, predicted_compression_ratio, prediction_confidence";
 
 impl Scoped {
     /// One page of metric rows, newest first.
@@ -134,8 +134,23 @@ fn from_row(row: &Row) -> Result<StoredMetric, StoreError> {
                 .map(|name| Reason::read("fallback_reason", &name))
                 .transpose()?,
             network_class: row.named("network_class")?,
+            prediction: prediction(row)?,
         },
     })
+}
+
+/// Its columns are filled together or not at all.
+fn prediction(row: &Row) -> Result<Option<Prediction>, StoreError> {
+    let quality_score: Option<f64> = row.get("predicted_quality_score")?;
+    let compression_ratio: Option<f64> = row.get("predicted_compression_ratio")?;
+    let confidence: Option<f64> = row.get("prediction_confidence")?;
+    Ok(quality_score.zip(compression_ratio).zip(confidence).map(
+        |((quality_score, compression_ratio), confidence)| Prediction {
+            quality_score,
+            compression_ratio,
+            confidence,
+        },
+    ))
 }
 
 #[cfg(test)]

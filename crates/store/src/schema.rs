@@ -23,6 +23,7 @@ pub(crate) fn sqlite() -> Migrator {
     migrator(&migrations!("sqlite":
         1 "first tables" "0001_first_tables.sql",
         2 "rollups and outbox" "0002_rollups_and_outbox.sql",
+        3 "predictions" "0003_predictions.sql",
     ))
 }
 
@@ -31,6 +32,7 @@ pub(crate) fn postgres() -> Migrator {
     migrator(&migrations!("postgres":
         1 "first tables" "0001_first_tables.sql",
         2 "rollups" "0002_rollups.sql",
+        3 "predictions" "0003_predictions.sql",
     ))
 }
 

@@ -270,5 +270,10 @@ fn sound(mut row: MetricRow) -> Option<MetricRow> {
     ] {
         *value = value.filter(|value| value.is_finite());
     }
+    row.prediction = row.prediction.filter(|it| {
+        [it.quality_score, it.compression_ratio, it.confidence]
+            .iter()
+            .all(|value| value.is_finite())
+    });
     Some(row)
 }

@@ -29,7 +29,7 @@ pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
 pub use event::{Event, EventKind, SessionRef};
 pub use hint::{DECODER_ATTRIBUTE, DECODER_NOLACE, HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint, SourceCodec};
 pub use ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey};
-pub use metric::{Media, MetricRow, NetworkClass, QualityMetric, SavingsBasis};
+pub use metric::{Media, MetricRow, NetworkClass, Prediction, QualityMetric, SavingsBasis};
 pub use mode::Mode;
 pub use policy::Policy;
 pub use reason::Reason;

@@ -92,6 +92,8 @@ pub struct MetricRow {
     pub quality_metric: QualityMetric,
     /// Peak signal-to-noise ratio; video only.
     pub psnr_db: Option<f64>,
+    /// What was predicted for the rung in use before this second was measured; absent when nothing is coded.
+    pub prediction: Option<Prediction>,
     /// Rung or model in use, for example `lean-12k-60ms` or `aic-speech-1/6k`.
     pub model_used: String,
     /// Frames that passed the tap.
@@ -102,6 +104,17 @@ pub struct MetricRow {
     pub fallback_reason: Option<Reason>,
     /// What the network is like.
     pub network_class: NetworkClass,
+}
+
+/// What a rung was expected to do.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// Quality score, 0 to 1, at the encoder.
+    pub quality_score: f64,
+    /// Share of the leg's whole-wire rate saved; negative where the rung costs more than it saves.
+    pub compression_ratio: f64,
+    /// How far measurements of this track back it, 0 to 1.
+    pub confidence: f64,
 }
 
 impl MetricRow {

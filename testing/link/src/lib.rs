@@ -1,5 +1,6 @@
 //! A network path in virtual time, for tests and benchmarks: named profiles of delay, jitter, loss and capacity, and
-//! the receiver reports that the other end would send.
+//! the receiver reports that the other end would send. And, for calls in real time, a watch for moments at which the machine
+//! itself stood still.
 //!
 //! Owns the model of the path. Must never know packets' contents, codecs or the engine: it is told sizes and times and
 //! says when each packet arrives, if it does. One seed decides a run.
@@ -16,6 +17,7 @@
 
 mod meter;
 mod profile;
+mod stall;
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use rand::{Rng, SeedableRng};
 
 pub use meter::{Meter, Report};
 pub use profile::{Loss, PROFILES, Profile, Room};
+pub use stall::{Stall, StallWatch, explains};
 
 /// One direction of a path.
 #[derive(Clone, Debug)]

@@ -18,6 +18,7 @@ fn row(tenant: &str, session: &str) -> MetricRow {
         quality_score: Some(0.9),
         quality_metric: QualityMetric::EstimatedPesqWb,
         psnr_db: None,
+        prediction: None,
         model_used: "lean-12k-60ms".into(),
         frames: 50,
         fallback_triggered: false,

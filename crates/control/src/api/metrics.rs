@@ -61,6 +61,12 @@ struct MetricAnswer {
     quality_score: Option<f64>,
     quality_metric: QualityMetric,
     psnr_db: Option<f64>,
+    /// Quality score that was expected of the rung in use before this second was measured.
+    predicted_quality_score: Option<f64>,
+    /// Share that the rung was expected to save on its listeners' legs.
+    predicted_compression_ratio: Option<f64>,
+    /// How far measurements of this track back the two, 0 to 1.
+    prediction_confidence: Option<f64>,
     /// Rung or model in use.
     model_used: String,
     /// Frames that passed.
@@ -90,6 +96,9 @@ impl From<StoredMetric> for MetricAnswer {
             quality_score: row.quality_score,
             quality_metric: row.quality_metric,
             psnr_db: row.psnr_db,
+            predicted_quality_score: row.prediction.map(|it| it.quality_score),
+            predicted_compression_ratio: row.prediction.map(|it| it.compression_ratio),
+            prediction_confidence: row.prediction.map(|it| it.confidence),
             model_used: row.model_used,
             frames: row.frames,
             fallback_triggered: row.fallback_triggered,

@@ -7,7 +7,9 @@ use auralink_control::{Clock, ControlState, InstalledModel, Now, RateLimit, Reac
 use auralink_engine::PolicyBook;
 use auralink_store::{MetricWriter, Store};
 use auralink_token::{Claims, KeyRing};
-use auralink_types::{Media, MetricRow, NetworkClass, QualityMetric, Reason, SavingsBasis, UserKey};
+use auralink_types::{
+    Media, MetricRow, NetworkClass, Prediction, QualityMetric, Reason, SavingsBasis, UserKey,
+};
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{HeaderMap, Request, StatusCode, header};
@@ -207,6 +209,11 @@ pub fn row(tenant: &str, user: &str, session: &str, ago_s: i64) -> MetricRow {
         quality_score: Some(0.9),
         quality_metric: QualityMetric::EstimatedPesqWb,
         psnr_db: None,
+        prediction: Some(Prediction {
+            quality_score: 0.82,
+            compression_ratio: 0.79,
+            confidence: 0.6,
+        }),
         model_used: "lean-12k-60ms".into(),
         frames: 50,
         fallback_triggered: true,

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use auralink_engine::expected;
-use auralink_types::{Media, MetricRow, Mos, NetworkClass, QualityMetric, Reason, Rung, TrackId};
+use auralink_types::{Media, MetricRow, Mos, NetworkClass, Prediction, QualityMetric, Reason, Rung, TrackId};
 
 use super::Core;
 use crate::participant::Pid;
@@ -68,6 +68,15 @@ impl Core {
                 QualityMetric::ExpectedPesqWb
             },
             psnr_db: None,
+            // The prediction in force while this second was measured.
+            prediction: last
+                .prediction
+                .filter(|_| rung_in_use(&last) == rung)
+                .map(|it| Prediction {
+                    quality_score: f64::from(it.quality.value()),
+                    compression_ratio: it.ratio,
+                    confidence: f64::from(it.confidence),
+                }),
             model_used: name(rung),
             frames: snapshot.frames - last.frames,
             fallback_triggered: fallback_reason.is_some(),

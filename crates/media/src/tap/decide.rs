@@ -2,8 +2,9 @@
 
 use std::time::Instant;
 
-use auralink_engine::{InKind, Processor};
-use auralink_engine::{Refused, Situation, choose, stays, wire_bitrate};
+use auralink_engine::{
+    InKind, Prediction, Processor, Refused, Situation, choose, predict, stays, wire_bitrate,
+};
 use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung};
 
 use super::TapOutput;
@@ -44,17 +45,10 @@ impl AudioTap {
         for leg in &mut self.legs {
             let playable = playable(&leg.caps, source.coding, source.model);
             leg.deaf = !playable;
-            let neural = core_model.is_some_and(|model| leg.caps.models.contains(&model));
             let situation = Situation {
-                network: leg.network.network(),
-                neural,
-                source_packet: Some(source.packet),
-                stereo: source.stereo,
-                original: source.cost(asked).filter(|_| playable),
-                red: source.red && leg.caps.red,
                 no_accelerator: self.no_accelerator,
-                enhanced: leg.caps.enhances,
                 content: self.content,
+                ..leg.situation(&source, asked, core_model)
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {
                 (Rung::Original, Some(Reason::OptOut))
@@ -105,6 +99,14 @@ impl AudioTap {
                 }
             }
         }
+    }
+
+    /// What the first leg with coded packets should get of its rung.
+    pub(super) fn predict(&self) -> Option<Prediction> {
+        let source = self.source?;
+        let leg = self.legs.iter().find(|leg| leg.rung != Rung::Original)?;
+        let situation = leg.situation(&source, self.steer.asked(), self.core_model);
+        Some(predict(leg.rung, &self.policy, &situation, &self.calibration))
     }
 
     /// Makes the core code what legs wait for, and nothing else.

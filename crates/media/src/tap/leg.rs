@@ -4,12 +4,15 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate};
+use auralink_engine::{
+    Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate, Situation,
+};
 use auralink_quality::savings::SavingsMeter;
-use auralink_types::{Bitrate, PacketTime, Reason, Rung};
+use auralink_types::{Bitrate, PacketTime, Reason, Rung, SourceCodec};
 
 use super::growth::{GROW_PAUSE, next_step, same_family, with_packet};
 use super::original::Original;
+use super::source::Source;
 use super::stats::{Stats, on_wire};
 use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
 use crate::sequence::SequenceMap;
@@ -125,6 +128,25 @@ impl Leg {
     pub(super) fn grows_at(&self) -> Option<Instant> {
         let growing = self.rung != Rung::Original && self.rung == self.wanted && self.rung != self.goal;
         self.grown_at.filter(|_| growing).map(|at| at + GROW_PAUSE)
+    }
+
+    /// What there is to decide about.
+    pub(super) fn situation(
+        &self,
+        source: &Source,
+        asked: SourceCodec,
+        core_model: Option<u16>,
+    ) -> Situation {
+        let playable = playable(&self.caps, source.coding, source.model);
+        Situation {
+            neural: core_model.is_some_and(|model| self.caps.models.contains(&model)),
+            source_packet: Some(source.packet),
+            stereo: source.stereo,
+            original: source.cost(asked).filter(|_| playable),
+            red: source.red && self.caps.red,
+            enhanced: self.caps.enhances,
+            ..Situation::stock(self.network.network())
+        }
     }
 
     /// Takes a padding packet: nothing goes out and no gap stays.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auralink_engine::{EXTENSION_BYTES, Phase};
+use auralink_engine::{EXTENSION_BYTES, Phase, Prediction};
 use auralink_quality::savings::{Preset, SavingsMeter, wire_bytes};
 use auralink_types::{Mos, NetworkClass, Reason, Rung, SavingsBasis};
 
@@ -31,6 +31,8 @@ pub struct TapSnapshot {
     pub compute_p99: Option<Duration>,
     /// Lowest current quality estimate over the legs that get coded packets.
     pub quality: Option<Mos>,
+    /// What the first of those legs is expected to get from now on.
+    pub prediction: Option<Prediction>,
     /// Fallbacks by reason, as in [`Reason::ALL`].
     pub fallbacks: [u64; Reason::ALL.len()],
     /// Packets that could not be read.
@@ -92,6 +94,7 @@ impl AudioTap {
             compute_p50: times.map(|(median, _)| median),
             compute_p99: times.map(|(_, p99)| p99),
             quality: self.quality.filter(|_| coded).map(|(_, mos)| mos),
+            prediction: self.predict(),
             fallbacks: self.stats.fallbacks,
             bad_input: self.stats.bad_input,
             padding: self.stats.padding,

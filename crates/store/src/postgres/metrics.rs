@@ -95,10 +95,12 @@ async fn write_rows(tx: &mut Transaction<'static, Postgres>, rows: &[&MetricRow]
         "INSERT INTO aic_metrics (tenant_id, user_id, call_id, session_id, track_id, ts_us, media, \
          original_bandwidth_kbps, compressed_bandwidth_kbps, savings_basis, inference_latency_ms, \
          inference_latency_p99_ms, quality_score, quality_metric, psnr_db, model_used, frames, \
-         fallback_triggered, fallback_reason, network_class) \
+         fallback_triggered, fallback_reason, network_class, predicted_quality_score, \
+         predicted_compression_ratio, prediction_confidence) \
          SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], \
          $7::text[], $8::float8[], $9::float8[], $10::text[], $11::float8[], $12::float8[], $13::float8[], \
-         $14::text[], $15::float8[], $16::text[], $17::bigint[], $18::bool[], $19::text[], $20::text[]) \
+         $14::text[], $15::float8[], $16::text[], $17::bigint[], $18::bool[], $19::text[], $20::text[], $21::float8[], \
+         $22::float8[], $23::float8[]) \
          ON CONFLICT DO NOTHING",
     )
     .bind(column(rows, |row| row.owner.tenant.as_str()))
@@ -121,6 +123,9 @@ async fn write_rows(tx: &mut Transaction<'static, Postgres>, rows: &[&MetricRow]
     .bind(column(rows, |row| row.fallback_triggered))
     .bind(column(rows, |row| row.fallback_reason.map(Named::to_name)))
     .bind(column(rows, |row| row.network_class.to_name()))
+    .bind(column(rows, |row| row.prediction.map(|it| it.quality_score)))
+    .bind(column(rows, |row| row.prediction.map(|it| it.compression_ratio)))
+    .bind(column(rows, |row| row.prediction.map(|it| it.confidence)))
     .execute(&mut **tx)
     .await?;
     Ok(())

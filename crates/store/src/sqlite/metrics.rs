@@ -80,7 +80,8 @@ async fn write_rows(tx: &mut Transaction<'static, Sqlite>, rows: &[MetricRow]) -
         "INSERT INTO aic_metrics (tenant_id, user_id, call_id, session_id, track_id, ts_us, media, \
          original_bandwidth_kbps, compressed_bandwidth_kbps, savings_basis, inference_latency_ms, \
          inference_latency_p99_ms, quality_score, quality_metric, psnr_db, model_used, frames, \
-         fallback_triggered, fallback_reason, network_class) ",
+         fallback_triggered, fallback_reason, network_class, predicted_quality_score, \
+         predicted_compression_ratio, prediction_confidence) ",
     );
     sql.push_values(rows, |mut values, row| {
         values
@@ -103,7 +104,10 @@ async fn write_rows(tx: &mut Transaction<'static, Sqlite>, rows: &[MetricRow]) -
             .push_bind(int(row.frames))
             .push_bind(row.fallback_triggered)
             .push_bind(row.fallback_reason.map(Named::to_name))
-            .push_bind(row.network_class.to_name());
+            .push_bind(row.network_class.to_name())
+            .push_bind(row.prediction.map(|it| it.quality_score))
+            .push_bind(row.prediction.map(|it| it.compression_ratio))
+            .push_bind(row.prediction.map(|it| it.confidence));
     });
     sql.push(" ON CONFLICT (tenant_id, session_id, ts_us) DO NOTHING");
     // A statement of an odd length is not worth keeping prepared.

@@ -9,18 +9,29 @@ use sqlx::{
 
 use crate::people::{operator, user};
 
-const SQLITE_V1: &str = include_str!("../../../../migrations/sqlite/0001_first_tables.sql");
-const POSTGRES_V1: &str = include_str!("../../../../migrations/postgres/0001_first_tables.sql");
+macro_rules! versions {
+    ($folder:literal: $($name:literal $file:literal),+) => {
+        [$(($name, include_str!(concat!("../../../../migrations/", $folder, "/", $file)))),+]
+    };
+}
 
-fn version_1(sql: &'static str) -> Migrator {
-    let first = Migration::new(
-        1,
-        "first tables".into(),
-        MigrationType::Simple,
-        sql.into_sql_str(),
-        false,
-    );
-    Migrator::with_migrations(vec![first])
+/// The migrations of earlier versions, in order.
+const SQLITE: [(&str, &str); 2] = versions!("sqlite":
+    "first tables" "0001_first_tables.sql", "rollups and outbox" "0002_rollups_and_outbox.sql");
+const POSTGRES: [(&str, &str); 2] = versions!("postgres":
+    "first tables" "0001_first_tables.sql", "rollups" "0002_rollups.sql");
+
+fn up_to(version: usize, all: &'static [(&'static str, &'static str)]) -> Migrator {
+    let migration = |(number, (name, sql)): (i64, &(&'static str, &'static str))| {
+        Migration::new(
+            number,
+            (*name).into(),
+            MigrationType::Simple,
+            (*sql).into_sql_str(),
+            false,
+        )
+    };
+    Migrator::with_migrations((1..).zip(&all[..version]).map(migration).collect())
 }
 
 /// What the first version wrote, as far as both databases had it.
@@ -59,24 +70,24 @@ async fn file(path: &std::path::Path) -> SqliteConnection {
     options.connect().await.unwrap()
 }
 
-async fn sqlite_of_v1(folder: &tempfile::TempDir) -> String {
+async fn sqlite_of(version: usize, folder: &tempfile::TempDir) -> String {
     let path = folder.path().join("aura.db");
     let mut connection = file(&path).await;
-    version_1(SQLITE_V1)
+    up_to(version, &SQLITE)
         .run_direct(None, &mut connection, false)
         .await
         .unwrap();
-    for rows in [ROWS_OF_V1, MORE_OF_SQLITE_V1] {
-        sqlx::raw_sql(rows).execute(&mut connection).await.unwrap();
+    for rows in [ROWS_OF_V1, MORE_OF_SQLITE_V1].iter().take(3 - version) {
+        sqlx::raw_sql(*rows).execute(&mut connection).await.unwrap();
     }
     connection.close().await.unwrap();
     path.display().to_string()
 }
 
-async fn postgres_of_v1(cluster: &Cluster) -> String {
+async fn postgres_of(version: usize, cluster: &Cluster) -> String {
     let url = cluster.bare_database().await.unwrap();
     let mut owner = PgConnection::connect(&url).await.unwrap();
-    version_1(POSTGRES_V1)
+    up_to(version, &POSTGRES)
         .run_direct(None, &mut owner, false)
         .await
         .unwrap();
@@ -94,11 +105,11 @@ async fn superuser(url: &str, sql: &str) {
         .unwrap();
 }
 
-async fn check(url: &str) {
+async fn check(version: i64, url: &str) {
     let pending = Store::pending(url).await.unwrap();
     assert_eq!(
         pending.iter().map(|pending| pending.version).collect::<Vec<_>>(),
-        [2]
+        (version + 1..=3).collect::<Vec<_>>()
     );
     let store = Store::open(url).await.unwrap();
     assert_eq!(Store::pending(url).await.unwrap(), []);
@@ -134,8 +145,8 @@ async fn check(url: &str) {
 #[tokio::test]
 async fn a_file_of_the_first_version_keeps_its_rows() {
     let folder = tempfile::tempdir().unwrap();
-    let url = sqlite_of_v1(&folder).await;
-    check(&url).await;
+    let url = sqlite_of(1, &folder).await;
+    check(1, &url).await;
     let store = Store::open(&url).await.unwrap();
     let boss = operator(&store, "one");
     let alerts = boss
@@ -158,7 +169,15 @@ async fn a_file_of_the_first_version_keeps_its_rows() {
 #[tokio::test]
 async fn a_postgres_of_the_first_version_keeps_its_rows() {
     let Some(cluster) = Cluster::shared() else { return };
-    check(&postgres_of_v1(cluster).await).await;
+    check(1, &postgres_of(1, cluster).await).await;
+}
+
+#[tokio::test]
+async fn databases_of_the_second_version_keep_their_rows() {
+    let folder = tempfile::tempdir().unwrap();
+    check(2, &sqlite_of(2, &folder).await).await;
+    let Some(cluster) = Cluster::shared() else { return };
+    check(2, &postgres_of(2, cluster).await).await;
 }
 
 /// Something in the way of the second migration's last steps.
@@ -169,17 +188,17 @@ async fn cut_short(url: &str, remove: impl AsyncFnOnce()) {
     assert!(matches!(failed, Err(StoreError::Migration(_))), "{failed:?}");
     assert_eq!(
         Store::pending(url).await.unwrap().len(),
-        1,
+        2,
         "it is still at the first version"
     );
     remove().await;
-    check(url).await;
+    check(1, url).await;
 }
 
 #[tokio::test]
 async fn a_migration_that_fails_half_way_leaves_the_file_as_it_was() {
     let folder = tempfile::tempdir().unwrap();
-    let url = sqlite_of_v1(&folder).await;
+    let url = sqlite_of(1, &folder).await;
     let path = folder.path().join("aura.db");
     sqlx::raw_sql(OBSTACLE)
         .execute(&mut file(&path).await)
@@ -204,7 +223,7 @@ async fn a_migration_that_fails_half_way_leaves_the_file_as_it_was() {
 #[tokio::test]
 async fn a_migration_that_fails_half_way_leaves_postgres_as_it_was() {
     let Some(cluster) = Cluster::shared() else { return };
-    let url = postgres_of_v1(cluster).await;
+    let url = postgres_of(1, cluster).await;
     superuser(&url, OBSTACLE).await;
     cut_short(&url, async || {
         superuser(&url, "DROP TABLE aic_rollup_state").await
@@ -270,6 +289,6 @@ async fn what_is_no_database_is_an_error_not_a_panic() {
         assert!(Store::open(url).await.is_err(), "{url}");
     }
     let none = folder.path().join("none.db");
-    assert_eq!(Store::pending(none.to_str().unwrap()).await.unwrap().len(), 2);
+    assert_eq!(Store::pending(none.to_str().unwrap()).await.unwrap().len(), 3);
     assert!(!none.exists(), "looking makes no file");
 }

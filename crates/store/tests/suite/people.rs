@@ -5,8 +5,8 @@ use auralink_store::{
     Scoped, Severity, Store, Unit,
 };
 use auralink_types::{
-    ConfigChange, Event, EventKind, Media, MetricRow, NetworkClass, QualityMetric, Reason, SavingsBasis,
-    SessionRef, UserKey,
+    ConfigChange, Event, EventKind, Media, MetricRow, NetworkClass, Prediction, QualityMetric, Reason,
+    SavingsBasis, SessionRef, UserKey,
 };
 use serde_json::json;
 
@@ -49,6 +49,11 @@ pub fn row(tenant: &str, user: &str, session: &str, ts_us: i64) -> MetricRow {
         quality_score: Some(0.87),
         quality_metric: QualityMetric::EstimatedPesqWb,
         psnr_db: None,
+        prediction: Some(Prediction {
+            quality_score: 0.82,
+            compression_ratio: 0.79,
+            confidence: 0.6,
+        }),
         model_used: "lean-12k-60ms".into(),
         frames: 50,
         fallback_triggered: false,
