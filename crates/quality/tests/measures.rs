@@ -154,7 +154,7 @@ fn broken_samples_lower_the_estimate_and_it_recovers_after_them() {
     let during = mos(&mut estimator, &clean[..64_000], &broken[..64_000]).unwrap();
     let after = mos(&mut estimator, &clean[64_000..], &broken[64_000..]).unwrap();
     // Far under every floor. The estimator never saw dropouts when it was fitted, so it is not exact here.
-    assert!(during < 2.5 && after > 4.0, "during {during}, after {after}");
+    assert!(during < 2.2 && after > 4.0, "during {during}, after {after}");
 }
 
 #[test]
