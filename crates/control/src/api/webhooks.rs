@@ -115,8 +115,17 @@ pub(crate) struct WebhookChangeBody {
 #[schema(value_type = String, pattern = "^(room_started|room_finished|participant_joined|participant_left|track_published|track_unpublished|aic\\.session\\.started|aic\\.session\\.ended|aic\\.fallback\\.triggered|aic\\.fallback\\.recovered|aic\\.config\\.updated|aic\\.alert\\.raised|aic\\.alert\\.cleared|aic\\.\\*)$")]
 struct EventName(String);
 
+/// Names in one request, repetitions included.
+const EVENTS_MAX: usize = 32;
+
 /// The names as the store has them.
 fn names(events: Vec<EventName>) -> Result<Vec<String>, Problem> {
+    if events.len() > EVENTS_MAX {
+        return Err(Problem::invalid(
+            "events",
+            format!("has more than {EVENTS_MAX} names"),
+        ));
+    }
     let known = events.into_iter().enumerate().map(|(at, EventName(name))| {
         let stored = event::stored(&name).ok_or_else(|| {
             let problem = format!("{name:?} is no event; there are {}", event::all().join(", "));
@@ -144,9 +153,16 @@ fn check_url(text: &str, reach: Reach) -> Result<(), Problem> {
             refused("must not carry a user name or password")
         }
         Ok(url) if url.host_str().is_none_or(str::is_empty) => refused("names no host"),
+        Ok(url) if url.domain().is_some_and(|name| !name.chars().all(is_of_a_name)) => {
+            refused("names a host with characters other than letters, digits, dots, hyphens and underscores")
+        }
         Ok(url) => reach.check(&url).or_else(refused),
         Err(_) => refused("must be an absolute address"),
     }
+}
+
+fn is_of_a_name(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '.' | '-' | '_')
 }
 
 /// Endpoints

@@ -298,6 +298,15 @@ async fn every_other_body_is_checked_as_strictly() {
     let arms = |second: &str| format!(r#"{{"name":"e","arms":[{{"name":"a"}},{second}]}}"#);
     for (uri, body, field) in [
         (webhooks, "{}".into(), "url"),
+        (webhooks, r#"{"url":"http://2*"}"#.into(), "url"),
+        (
+            webhooks,
+            format!(
+                r#"{{"url":"http://example.com/","events":[{}]}}"#,
+                [r#""aic.*""#; 33].join(",")
+            ),
+            "events",
+        ),
         (webhooks, r#"{"url":"ftp://example.com/"}"#.into(), "url"),
         (
             webhooks,
