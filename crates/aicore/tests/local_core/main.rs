@@ -134,6 +134,28 @@ fn a_worker_that_is_stuck_for_ever_is_noticed_given_up_and_replaced() {
 }
 
 #[test]
+fn a_worker_that_is_never_idle_is_not_taken_for_stuck() {
+    let (mut core, woken) = core();
+    let stream = core.open(&[NEURAL]).unwrap();
+    let packets = voice(50);
+    // Longer than a worker may take over one job.
+    let until = Instant::now() + Duration::from_secs(3);
+    for n in 0.. {
+        let packet = &packets[n as usize % packets.len()];
+        while let Err(refused) = submit(&mut core, stream, InKind::Opus, n * 960, packet) {
+            assert_eq!(refused, Refused::Full, "the worker is alive");
+            let _ = woken.recv_timeout(Duration::from_millis(5));
+            while let Some(outcome) = core.poll() {
+                assert!(!matches!(outcome, Outcome::Failed { .. }), "{outcome:?}");
+            }
+        }
+        if Instant::now() > until {
+            break;
+        }
+    }
+}
+
+#[test]
 fn ten_thousand_random_payloads_harm_nothing() {
     let (mut core, woken) = core();
     let stream = core.open(&[LEAN, NEURAL]).unwrap();

@@ -4,7 +4,7 @@ use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant, SystemTime};
 
-use auralink_client::{AudioSource, Client, ClientOptions};
+use auralink_client::{AudioSource, Client, ClientOptions, Stats};
 use auralink_link::{StallWatch, explains};
 use auralink_token::{Claims, KeyRing};
 use serde_json::Value;
@@ -182,6 +182,19 @@ pub fn fell_back(rows: &[Value], reason: &str) -> bool {
     rows.iter().any(|row| row["fallback_reason"] == reason)
 }
 
+/// Who says that.
+pub fn options(http: &str, identity: &str, source: AudioSource) -> ClientOptions {
+    ClientOptions {
+        publish: Some(source),
+        ..ClientOptions::new(&format!("ws://{http}"), token(identity))
+    }
+}
+
+/// Ben, who says nothing.
+pub fn listening(http: &str) -> ClientOptions {
+    ClientOptions::new(&format!("ws://{http}"), token("ben"))
+}
+
 /// Ada talks, Ben listens, AIC is on for her.
 pub struct Call {
     speaker: Client,
@@ -191,16 +204,18 @@ pub struct Call {
 }
 
 impl Call {
-    pub async fn start(http: &str) -> Self {
+    /// Begins it with stock clients, and waits until the core codes.
+    pub async fn coded(http: &str) -> Self {
         switch_on(http, "ada").await;
-        let room = format!("ws://{http}");
+        let call = Self::between(options(http, "ada", AudioSource::synthetic()), listening(http)).await;
+        until("the core codes", http, codes).await;
+        call
+    }
+
+    pub async fn between(speaker: ClientOptions, listener: ClientOptions) -> Self {
         let (watch, from) = (StallWatch::start(), Instant::now());
-        let listener = Client::join(ClientOptions::new(&room, token("ben")))
-            .await
-            .unwrap();
-        let mut speaking = ClientOptions::new(&room, token("ada"));
-        speaking.publish = Some(AudioSource::synthetic());
-        let speaker = Client::join(speaking).await.unwrap();
+        let listener = Client::join(listener).await.unwrap();
+        let speaker = Client::join(speaker).await.unwrap();
         Self {
             speaker,
             listener,
@@ -210,8 +225,8 @@ impl Call {
     }
 
     /// Ends it; nothing may have been missing for longer than the promise, but while the machine itself stood still.
-    pub async fn end(self) {
-        self.speaker.leave().await.unwrap();
+    pub async fn end(self) -> (Stats, Stats) {
+        let spoke = self.speaker.leave().await.unwrap();
         let report = self.listener.leave().await.unwrap();
         let track = &report.stats.tracks[0];
         let heard = &track.stats;
@@ -226,5 +241,6 @@ impl Call {
                 "{gap:?} without a stall; {heard:?}"
             );
         }
+        (spoke.stats, report.stats)
     }
 }

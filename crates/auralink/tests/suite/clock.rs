@@ -1,5 +1,6 @@
 //! The wall clock is set while people talk.
 
+use std::env::consts::ARCH;
 use std::fs;
 use std::path::Path;
 use std::process::Command;
@@ -7,12 +8,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use time::OffsetDateTime;
 
-use crate::call::{
-    BINARY, Call, PATIENCE, Process, coded, codes, http_client, rows, serve, token_for, until,
-};
-
-/// Stands between a program and the time of day; Debian: faketime.
-const LIBRARY: &str = "/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1";
+use crate::call::{BINARY, Call, PATIENCE, Process, coded, http_client, rows, serve, token_for};
 
 const MINUTES: Duration = Duration::from_secs(300);
 
@@ -35,8 +31,10 @@ async fn until_it_is(http: &str, step: i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wall_clock_set_by_an_hour_forth_and_back_costs_a_running_call_nothing() {
-    if !Path::new(LIBRARY).exists() {
-        return eprintln!("SKIPPED: no {LIBRARY} (Debian: faketime)");
+    // Stands between a program and the time of day.
+    let library = format!("/usr/lib/{ARCH}-linux-gnu/faketime/libfaketimeMT.so.1");
+    if !Path::new(&library).exists() {
+        return eprintln!("SKIPPED: no {library} (Debian: faketime)");
     }
     let folder = tempfile::tempdir().unwrap();
     let offset = folder.path().join("offset");
@@ -44,15 +42,14 @@ async fn a_wall_clock_set_by_an_hour_forth_and_back_costs_a_running_call_nothing
     let server = Process::run(
         Command::new(BINARY)
             .args(serve("memory"))
-            .env("LD_PRELOAD", LIBRARY)
+            .env("LD_PRELOAD", &library)
             .env("FAKETIME_TIMESTAMP_FILE", &offset)
             .env("FAKETIME_CACHE_DURATION", "1")
             .env("FAKETIME_DONT_FAKE_MONOTONIC", "1"),
         "http",
     );
     let http = &server.address;
-    let call = Call::start(http).await;
-    until("the core codes", http, codes).await;
+    let call = Call::coded(http).await;
     for step in [3600, -3600, 0] {
         // Replaced, never half written.
         let next = folder.path().join("next");

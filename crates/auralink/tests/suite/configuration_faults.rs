@@ -21,8 +21,7 @@ async fn current(http: &str) -> (Value, String) {
 async fn what_is_invalid_late_too_fast_or_deleted_costs_a_running_call_nothing() {
     let server = Process::serve("memory");
     let http = &server.address;
-    let call = Call::start(http).await;
-    until("the core codes", http, codes).await;
+    let call = Call::coded(http).await;
 
     let (before, tag) = current(http).await;
     for wrong in [

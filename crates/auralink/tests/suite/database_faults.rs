@@ -13,7 +13,7 @@ use serde_json::json;
 use sqlx::{Connection as _, PgConnection, SqliteConnection};
 use time::OffsetDateTime;
 
-use crate::call::{BINARY, Call, Process, at, coded, codes, configure, http_client, rows, serve, until};
+use crate::call::{BINARY, Call, Process, at, coded, configure, http_client, rows, serve, until};
 
 /// How long the database is away.
 const AWAY: Duration = Duration::from_secs(6);
@@ -27,12 +27,11 @@ async fn survives<Broken>(
     mend: impl AsyncFnOnce(Broken),
 ) {
     let http = &server.address;
-    let call = Call::start(http).await;
-    until("the core codes", http, codes).await;
+    let call = Call::coded(http).await;
 
     let broken = OffsetDateTime::now_utc();
     let what = break_it().await;
-    tokio::time::sleep(AWAY).await;
+    tokio::join!(refused(http), tokio::time::sleep(AWAY));
     mend(what).await;
     let mended = OffsetDateTime::now_utc();
 
@@ -86,7 +85,6 @@ async fn a_postgres_that_dies_and_comes_back_costs_a_running_call_nothing() {
     let server = Process::serve(&cluster.fresh_database().await.unwrap());
     let die = async || {
         cluster.kill().unwrap();
-        refused(&server.address).await;
     };
     survives(&server, die, async |()| {
         cluster.restart().unwrap();
@@ -128,7 +126,6 @@ async fn a_file_that_another_program_has_locked_costs_a_running_call_nothing() {
             .execute(&mut other)
             .await
             .unwrap();
-        refused(&server.address).await;
         other
     };
     survives(&server, lock, async |mut other| {
@@ -139,7 +136,8 @@ async fn a_file_that_another_program_has_locked_costs_a_running_call_nothing() {
 
 /// A server whose database is on a disk of its own, of 8 MB; and that disk as seen from here.
 fn on_small_disk(folder: &Path) -> Option<(Process, PathBuf)> {
-    let mounts = Command::new("unshare").args(["-rm", "true"]).status();
+    let try_it = ["-rm", "mount", "-t", "tmpfs", "tmpfs"];
+    let mounts = Command::new("unshare").args(try_it).arg(folder).status();
     if !mounts.is_ok_and(|status| status.success()) {
         eprintln!("SKIPPED: this machine lets nobody mount a disk of their own");
         return None;

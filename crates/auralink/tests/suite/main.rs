@@ -10,6 +10,7 @@ mod clock;
 mod configuration_faults;
 mod database_faults;
 mod opt_out;
+mod pauses;
 mod postgres;
 mod privacy;
 mod remote_core;

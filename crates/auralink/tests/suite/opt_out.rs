@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use time::OffsetDateTime;
 
-use crate::call::{Call, Process, at, coded, codes, configure, rows, until};
+use crate::call::{Call, Process, at, coded, configure, rows};
 
 /// Time in which an opt-out has to hold.
 const PROMISE: Duration = Duration::from_secs(1);
@@ -15,8 +15,7 @@ const ROW: Duration = Duration::from_secs(1);
 async fn an_opt_out_over_rest_ends_the_coding_within_a_second_and_the_call_goes_on() {
     let server = Process::serve("memory");
     let http = &server.address;
-    let call = Call::start(http).await;
-    until("the core codes", http, codes).await;
+    let call = Call::coded(http).await;
 
     let answer = configure(http, "ada", serde_json::json!({ "opt_out": true })).await;
     assert!(answer.status().is_success(), "{answer:?}");

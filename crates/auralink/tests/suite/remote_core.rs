@@ -18,8 +18,7 @@ async fn a_call_survives_the_kill_of_its_core_without_a_gap_and_is_coded_again_w
     ];
     let media = Process::start(&arguments, "http");
     let http = &media.address;
-    let call = Call::start(http).await;
-    until("the core codes", http, codes).await;
+    let call = Call::coded(http).await;
     let address = core.address.clone();
     // As `kill -9` does.
     drop(core);

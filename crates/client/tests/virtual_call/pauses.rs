@@ -55,22 +55,14 @@ fn discontinuous_transmission_is_no_gap() {
 
 /// Two seconds of a made-up voice and three of the room it is in, again and again.
 fn talker() -> Vec<f32> {
+    let mut pcm = vec![0.0; 5 * 48_000];
+    AudioSource::synthetic().read(0, &mut pcm[..2 * 48_000]);
     let mut state = 7u32;
-    let mut phase = 0.0f32;
-    (0..5 * 48_000)
-        .map(|n| {
-            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            let noise = 0.002 * (state as f32 / u32::MAX as f32 - 0.5);
-            phase += 2.0 * std::f32::consts::PI * 130.0 / 48_000.0;
-            let voice: f32 = (1..16).map(|k| (k as f32 * phase).sin() / k as f32).sum();
-            noise
-                + if n < 96_000 {
-                    0.1 * voice * (0.6 + 0.4 * (n as f32 / 6000.0).sin())
-                } else {
-                    0.0
-                }
-        })
-        .collect()
+    for sample in &mut pcm {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        *sample += 0.002 * (state as f32 / u32::MAX as f32 - 0.5);
+    }
+    pcm
 }
 
 /// A call of 20 s whose publisher was told to send that.
