@@ -186,13 +186,13 @@ pub fn fell_back(rows: &[Value], reason: &str) -> bool {
 pub fn options(http: &str, identity: &str, source: AudioSource) -> ClientOptions {
     ClientOptions {
         publish: Some(source),
-        ..ClientOptions::new(&format!("ws://{http}"), token(identity))
+        ..ClientOptions::new(format!("ws://{http}"), token(identity))
     }
 }
 
 /// Ben, who says nothing.
 pub fn listening(http: &str) -> ClientOptions {
-    ClientOptions::new(&format!("ws://{http}"), token("ben"))
+    ClientOptions::new(format!("ws://{http}"), token("ben"))
 }
 
 /// Ada talks, Ben listens, AIC is on for her.
