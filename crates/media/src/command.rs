@@ -1,13 +1,12 @@
 //! What signalling asks of the media task.
 
-use std::collections::BTreeMap;
-
 use auralink_types::{RoomName, UserKey};
 use livekit_protocol as proto;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::metrics::Stats;
-use crate::participant::{Grants, SocketId};
+use crate::participant::{Grants, Kind, SocketId};
+use crate::profile::Profile;
 
 /// A participant whose token was good.
 #[derive(Debug)]
@@ -16,14 +15,12 @@ pub struct Admission {
     pub user: UserKey,
     /// The room.
     pub room: RoomName,
-    /// Shown name.
-    pub name: String,
-    /// Application's own text.
-    pub metadata: String,
-    /// Application's own pairs.
-    pub attributes: BTreeMap<String, String>,
+    /// Name, metadata and attributes.
+    pub profile: Profile,
     /// What he may do.
     pub grants: Grants,
+    /// What kind of participant he is.
+    pub kind: Kind,
 }
 
 /// How many transports a client has; the path on which it joins says so.

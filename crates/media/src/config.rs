@@ -1,6 +1,6 @@
 //! What the media server is started with.
 
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use auralink_token::KeyRing;
@@ -31,11 +31,11 @@ impl MediaConfig {
     pub(crate) fn candidates(&self, bound: SocketAddr) -> Vec<SocketAddr> {
         let mut ips = self.advertised.clone();
         if ips.is_empty() {
-            if bound.ip().is_unspecified() {
-                ips.extend(outward_address());
-                ips.push(IpAddr::V4(Ipv4Addr::LOCALHOST));
-            } else {
-                ips.push(bound.ip());
+            match bound.ip() {
+                IpAddr::V4(ip) if ip.is_unspecified() => ips.extend(own_addresses([true, false])),
+                // Such a socket takes IPv4 as well.
+                IpAddr::V6(ip) if ip.is_unspecified() => ips.extend(own_addresses([true, true])),
+                ip => ips.push(ip),
             }
         }
         ips.dedup();
@@ -45,10 +45,63 @@ impl MediaConfig {
     }
 }
 
+/// This machine's address in the world and on its loopback, of those families (IPv4, IPv6).
+fn own_addresses(families: [bool; 2]) -> Vec<IpAddr> {
+    let v4 = (
+        IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+        "192.0.2.1:9",
+        IpAddr::V4(Ipv4Addr::LOCALHOST),
+    );
+    let v6 = (
+        IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        "[2001:db8::1]:9",
+        IpAddr::V6(Ipv6Addr::LOCALHOST),
+    );
+    let mut found = Vec::new();
+    for (_, (any, world, loopback)) in families.iter().zip([v4, v6]).filter(|(wanted, _)| **wanted) {
+        found.extend(outward_address(any, world));
+        if UdpSocket::bind((loopback, 0)).is_ok() {
+            found.push(loopback);
+        }
+    }
+    found
+}
+
 /// The address from which this machine would reach the world; connecting a UDP socket sends nothing.
-fn outward_address() -> Option<IpAddr> {
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).ok()?;
-    socket.connect((Ipv4Addr::new(192, 0, 2, 1), 9)).ok()?;
+fn outward_address(any: IpAddr, world: &str) -> Option<IpAddr> {
+    let socket = UdpSocket::bind((any, 0)).ok()?;
+    socket.connect(world).ok()?;
     let ip = socket.local_addr().ok()?.ip();
-    (!ip.is_unspecified()).then_some(ip)
+    (!ip.is_unspecified() && !ip.is_loopback()).then_some(ip)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn candidates(bound: &str) -> Vec<SocketAddr> {
+        let keys = Arc::new(KeyRing::new([("key", "secret")]));
+        let config = MediaConfig {
+            advertised: Vec::new(),
+            ..MediaConfig::loopback(keys)
+        };
+        config.candidates(bound.parse().unwrap())
+    }
+
+    #[test]
+    fn a_socket_for_all_addresses_advertises_those_of_its_families() {
+        let v4 = candidates("0.0.0.0:7882");
+        assert!(v4.iter().all(SocketAddr::is_ipv4));
+        assert!(v4.contains(&"127.0.0.1:7882".parse().unwrap()));
+        let both = candidates("[::]:7882");
+        assert!(both.contains(&"127.0.0.1:7882".parse().unwrap()));
+        if UdpSocket::bind("[::1]:0").is_ok() {
+            assert!(both.contains(&"[::1]:7882".parse().unwrap()));
+        }
+    }
+
+    #[test]
+    fn a_socket_for_one_address_advertises_that() {
+        assert_eq!(candidates("[::1]:7882"), ["[::1]:7882".parse().unwrap()]);
+    }
 }

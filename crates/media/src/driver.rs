@@ -1,5 +1,6 @@
 //! The one task that owns the UDP socket and all sessions: sockets and clocks here, everything else in the core.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -15,6 +16,12 @@ const DATAGRAM: usize = 2048;
 /// Datagrams taken in a row before commands and timers get their turn.
 const BATCH: usize = 64;
 
+/// The socket, and whether it shows IPv4 addresses inside its own family.
+struct Udp {
+    socket: UdpSocket,
+    mapped: bool,
+}
+
 /// Runs until every sender of commands is gone.
 pub(crate) async fn run(
     socket: UdpSocket,
@@ -22,11 +29,13 @@ pub(crate) async fn run(
     mut commands: mpsc::Receiver<Command>,
     woken: Arc<Notify>,
 ) {
+    let mapped = socket.local_addr().is_ok_and(|local| local.is_ipv6());
+    let socket = Udp { socket, mapped };
     let mut buffer = vec![0u8; DATAGRAM];
     loop {
         let due = core.poll_timeout();
         tokio::select! {
-            readable = socket.readable() => {
+            readable = socket.socket.readable() => {
                 if readable.is_ok() {
                     receive(&socket, &mut core, &mut buffer);
                 }
@@ -52,24 +61,30 @@ pub(crate) async fn run(
     }
 }
 
-fn receive(socket: &UdpSocket, core: &mut Core, buffer: &mut [u8]) {
+fn receive(socket: &Udp, core: &mut Core, buffer: &mut [u8]) {
     for _ in 0..BATCH {
         // An error is either "nothing more" or a port-unreachable of somebody who left.
-        let Ok((length, source)) = socket.try_recv_from(buffer) else {
+        let Ok((length, source)) = socket.socket.try_recv_from(buffer) else {
             return;
         };
         let received = Instant::now();
         let datagram = &buffer[..length];
-        core.handle_datagram(received, source, datagram);
+        core.handle_datagram(received, plain(source), datagram);
         transmit(socket, core, is_media(datagram).then_some(received));
     }
 }
 
 /// Sends what the core has to send; `received` is when the media came that caused it.
-fn transmit(socket: &UdpSocket, core: &mut Core, received: Option<Instant>) {
+fn transmit(socket: &Udp, core: &mut Core, received: Option<Instant>) {
     while let Some(transmit) = core.pop_transmit() {
         let bytes: &[u8] = &transmit.contents;
-        match socket.try_send_to(bytes, transmit.destination) {
+        let destination = match transmit.destination {
+            SocketAddr::V4(to) if socket.mapped => {
+                SocketAddr::new(to.ip().to_ipv6_mapped().into(), to.port())
+            }
+            to => to,
+        };
+        match socket.socket.try_send_to(bytes, destination) {
             Ok(_) => core.counters.datagrams_out += 1,
             // A full socket buffer loses datagrams as a full router does.
             Err(_) => core.counters.unsent += 1,
@@ -80,6 +95,11 @@ fn transmit(socket: &UdpSocket, core: &mut Core, received: Option<Instant>) {
             core.delays.record(received.elapsed());
         }
     }
+}
+
+/// An IPv4 address as such: an IPv6 socket shows it inside one of its own family.
+fn plain(address: SocketAddr) -> SocketAddr {
+    SocketAddr::new(address.ip().to_canonical(), address.port())
 }
 
 /// RTP as opposed to RTCP, DTLS and STUN (RFC 7983, RFC 5761).

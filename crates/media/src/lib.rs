@@ -18,14 +18,17 @@
 #![forbid(unsafe_code)]
 
 mod ai;
+mod arrival;
 mod command;
 mod config;
 mod core;
 mod data;
 mod driver;
 mod line;
+mod matching;
 mod metrics;
 mod participant;
+mod profile;
 mod quality;
 mod room;
 mod sdp;
@@ -33,6 +36,7 @@ mod sequence;
 mod server;
 mod session;
 mod signal;
+mod subscription;
 pub mod tap;
 mod track;
 mod transport;

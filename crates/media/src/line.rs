@@ -6,6 +6,7 @@ use auralink_types::TrackId;
 use str0m::media::Mid;
 
 use crate::sdp::LineKind;
+use crate::session::Session;
 use crate::video::VideoLeg;
 
 /// What a line is for.
@@ -31,30 +32,40 @@ pub struct Line {
     pub kind: LineKind,
     /// What it is for.
     pub usage: Use,
+    /// Whether the client is ready to receive on it: an answer may not promise more than the offer does (RFC 3264,
+    /// section 6.1).
+    pub open: bool,
     /// What goes out on it.
     pub outgoing: Outgoing,
 }
 
 impl Line {
-    /// A new line.
+    /// A new line on which the client receives.
     pub fn new(mid: Mid, kind: LineKind) -> Self {
-        // The first number must be below 2^16 (the rollover can't be signalled); half of that leaves room.
-        let first = u64::from(rand::random::<u16>() >> 1);
         Self {
             mid,
             kind,
             usage: Use::Idle,
-            outgoing: Outgoing {
-                next_seq: first,
-                last: None,
-                leg: Leg::None,
-            },
+            open: true,
+            outgoing: Outgoing::new(),
         }
+    }
+
+    /// Whether a track may be put on it.
+    pub fn is_free(&self) -> bool {
+        self.open && self.usage == Use::Idle
+    }
+
+    /// Puts a track on it, as a stream that its receiver has never seen: browsers decode what comes under an SSRC
+    /// announced before and show it to nobody.
+    pub fn carry(&mut self, track: TrackId, session: &mut Session) {
+        session.renew_stream(self.mid);
+        self.usage = Use::Send(track);
+        self.outgoing = Outgoing::new();
     }
 }
 
-/// The outgoing stream of a line. It outlives the tracks that use the line, because SSRC, sequence and SRTP
-/// rollover go on.
+/// The outgoing stream of a line: one SSRC, whose sequence and SRTP rollover go on while its source may change.
 #[derive(Debug)]
 pub struct Outgoing {
     /// Next unused sequence number.
@@ -87,6 +98,16 @@ pub enum Leg {
 const AUDIO_CLOCK: u64 = 48_000;
 
 impl Outgoing {
+    /// A stream of which nothing has left.
+    fn new() -> Self {
+        Self {
+            // The first number must be below 2^16 (the rollover can't be signalled); half of that leaves room.
+            next_seq: u64::from(rand::random::<u16>() >> 1),
+            last: None,
+            leg: Leg::None,
+        }
+    }
+
     /// Ends the track in progress.
     pub fn finish(&mut self) {
         if let Leg::Video(leg) = &self.leg {
@@ -138,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_next_track_on_a_line_goes_on_where_the_last_one_ended() {
+    fn the_next_source_on_a_stream_goes_on_where_the_last_one_ended() {
         let now = Instant::now();
         let mut line = Line::new(Mid::from("0"), LineKind::Audio).outgoing;
         let start = line.next_seq;

@@ -53,7 +53,7 @@ pub struct Counters {
     pub datagrams_out: u64,
     /// Datagrams from nobody we know.
     pub stray: u64,
-    /// Datagrams the socket would not take.
+    /// Datagrams the socket would not take, and packets for lines without a stream.
     pub unsent: u64,
     /// Media packets received.
     pub packets_in: u64,

@@ -1,6 +1,6 @@
 //! One participant: who he is, what he may do, his signalling socket and his transports.
 
-use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use auralink_types::{
@@ -12,7 +12,10 @@ use str0m::media::Mid;
 use tokio::sync::mpsc;
 
 use crate::line::Line;
+use crate::profile::Profile;
 use crate::quality::QualityMeter;
+use crate::sdp::OfferedLine;
+use crate::subscription::{Permissions, Subscription};
 use crate::track::Track;
 use crate::transport::{Role, Transport};
 
@@ -48,6 +51,21 @@ pub struct Grants {
     pub update_metadata: bool,
     /// Not shown to others.
     pub hidden: bool,
+    /// Records the room.
+    pub recorder: bool,
+    /// Acts as an agent.
+    pub agent: bool,
+    /// Receive other participants' metrics.
+    pub subscribe_metrics: bool,
+}
+
+/// Person, agent or gateway.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kind {
+    /// Of `ParticipantInfo.Kind`.
+    pub kind: i32,
+    /// Of `ParticipantInfo.KindDetail`.
+    pub details: Vec<i32>,
 }
 
 /// Messages of one socket on their way out. Bounded: a client that doesn't read is cut off and resumes.
@@ -57,23 +75,6 @@ pub struct Socket {
     pub id: SocketId,
     /// Its queue.
     pub queue: mpsc::Sender<proto::SignalResponse>,
-}
-
-/// A subscription of this participant to somebody's track.
-#[derive(Debug)]
-pub struct Subscription {
-    /// Whose track.
-    pub publisher: Pid,
-    /// Whether it is a video.
-    pub video: bool,
-    /// Whether the client wants it at all.
-    pub desired: bool,
-    /// Whether the client paused it.
-    pub disabled: bool,
-    /// Highest layer the client wants, 0 to 2.
-    pub ceiling: usize,
-    /// Line it is sent on.
-    pub mid: Option<Mid>,
 }
 
 /// Reliable messages that wait for room in the channel.
@@ -93,14 +94,12 @@ pub struct Participant {
     pub user: UserKey,
     /// The room.
     pub room: RoomKey,
-    /// Shown name.
-    pub name: String,
-    /// Application's own text.
-    pub metadata: String,
-    /// Application's own pairs.
-    pub attributes: BTreeMap<String, String>,
+    /// Name, metadata and attributes.
+    pub profile: Profile,
     /// What he may do.
     pub grants: Grants,
+    /// What kind of participant he is, as LiveKit numbers them.
+    pub kind: Kind,
     /// When he joined, milliseconds since the Unix epoch.
     pub joined_at_ms: i64,
     /// Client's own protocol level, passed on to others.
@@ -117,11 +116,13 @@ pub struct Participant {
     pub publisher: Transport,
     /// Where what he hears leaves, for a client with two.
     pub subscriber: Option<Transport>,
-    /// Lines whose track isn't announced yet: the offer may come before the request.
-    pub unmatched: HashMap<String, String>,
+    /// Lines of the last offer on which he sends: which tracks they carry may be announced later.
+    pub sends: Vec<OfferedLine>,
     /// Tracks he publishes.
     pub tracks: Vec<Track>,
-    /// Tracks he may receive.
+    /// Whom he lets have his tracks.
+    pub permissions: Permissions,
+    /// Tracks of others that he may ask for.
     pub subscriptions: BTreeMap<TrackId, Subscription>,
     /// Whether new tracks are subscribed to by themselves.
     pub auto_subscribe: bool,
@@ -162,14 +163,16 @@ impl Participant {
                 .filter(|t| t.is_live())
                 .map(|t| t.info.clone())
                 .collect(),
-            metadata: self.metadata.clone(),
+            metadata: self.profile.metadata.clone(),
             joined_at: self.joined_at_ms / 1000,
             joined_at_ms: self.joined_at_ms,
-            name: self.name.clone(),
+            name: self.profile.name.clone(),
             version: self.version,
             permission: Some(self.permission()),
-            is_publisher: self.tracks.iter().any(Track::is_live),
-            attributes: self.attributes.clone().into_iter().collect(),
+            is_publisher: self.publishes(),
+            attributes: self.profile.attributes.clone().into_iter().collect(),
+            kind: self.kind.kind,
+            kind_details: self.kind.details.clone(),
             client_protocol: self.client_protocol,
             ..Default::default()
         }
@@ -183,14 +186,28 @@ impl Participant {
             can_publish_data: self.grants.publish_data,
             can_publish_sources: self.grants.sources.clone(),
             hidden: self.grants.hidden,
+            recorder: self.grants.recorder,
+            agent: self.grants.agent,
+            can_subscribe_metrics: self.grants.subscribe_metrics,
             can_update_metadata: self.grants.update_metadata,
             ..Default::default()
         }
     }
 
+    /// Whether others may have something of him.
+    pub fn publishes(&self) -> bool {
+        self.tracks.iter().any(Track::is_live)
+    }
+
+    /// Whether he speaks for others.
+    pub fn is_agent(&self) -> bool {
+        self.grants.agent || self.kind.kind == proto::participant_info::Kind::Agent as i32
+    }
+
     /// Model ids of an AIC client; empty for a stock client.
     pub fn models(&self) -> Vec<u16> {
         let list = self
+            .profile
             .attributes
             .get(MODELS_ATTRIBUTE)
             .map(String::as_str)
@@ -202,7 +219,8 @@ impl Participant {
 
     /// Whether his Opus decoder enhances what it decodes.
     pub fn enhances(&self) -> bool {
-        self.attributes
+        self.profile
+            .attributes
             .get(DECODER_ATTRIBUTE)
             .is_some_and(|decoder| decoder == DECODER_NOLACE)
     }

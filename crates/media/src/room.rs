@@ -18,19 +18,39 @@ pub struct Room {
     pub created_at_ms: i64,
     /// Who is in it, in the order of joining.
     pub participants: Vec<Pid>,
+    /// What the people in it were last told of their number.
+    pub told: Headcount,
     /// When the last one left; it goes after a while unless somebody joins.
     pub empty_since: Option<Instant>,
 }
 
+/// How many are in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headcount {
+    participants: u32,
+    publishers: u32,
+    recording: bool,
+}
+
+impl Headcount {
+    /// What a description of the room says.
+    pub fn of(info: &proto::Room) -> Self {
+        Self {
+            participants: info.num_participants,
+            publishers: info.num_publishers,
+            recording: info.active_recording,
+        }
+    }
+}
+
 impl Room {
-    /// How clients see it.
+    /// How clients see it, but for the people in it.
     pub fn info(&self) -> proto::Room {
         proto::Room {
             sid: self.sid.as_str().into(),
             name: self.name.clone(),
             creation_time: self.created_at_ms / 1000,
             creation_time_ms: self.created_at_ms,
-            num_participants: self.participants.len() as u32,
             ..Default::default()
         }
     }

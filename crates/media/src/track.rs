@@ -2,6 +2,7 @@
 
 use auralink_types::TrackId;
 use livekit_protocol as proto;
+use str0m::format::Codec;
 use str0m::media::Mid;
 
 use crate::core::Tapped;
@@ -42,6 +43,8 @@ pub struct Track {
     pub mid: Option<Mid>,
     /// Whether media has arrived.
     pub seen: bool,
+    /// Whether the room was told of it.
+    pub shown: bool,
     /// Whether the publisher was told that somebody listens.
     pub told_subscribed: bool,
     /// Simulcast layers, smallest first; one for everything else.
@@ -129,6 +132,7 @@ impl Track {
             cids,
             mid: None,
             seen: false,
+            shown: false,
             told_subscribed: false,
             layers: layers_of(&[]),
             legs: Vec::new(),
@@ -175,6 +179,18 @@ impl Track {
                 .is_video()
                 .then(|| self.info.mime_type.trim_start_matches("video/").to_owned()),
         }
+    }
+
+    /// Notes what a video is really coded with: a publisher who asked for a codec that the server can't take sends another.
+    pub fn comes_as(&mut self, codec: Codec) {
+        if !self.is_video() {
+            return;
+        }
+        let mime = format!("video/{}", codec.to_string().to_lowercase());
+        if let Some(first) = self.info.codecs.first_mut() {
+            first.mime_type.clone_from(&mime);
+        }
+        self.info.mime_type = mime;
     }
 
     /// Simulcast layers as the offer names them.

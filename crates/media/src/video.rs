@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use str0m::rtp::{Vp8Descriptor, Vp8Patch};
 
+use crate::arrival::{Arrival, Numbers};
 use crate::sequence::SequenceMap;
 
 /// A layer without a packet for so long counts as gone.
@@ -75,6 +76,8 @@ pub struct Layer {
     pub seen: Option<Instant>,
     /// Last keyframe request sent.
     pub asked: Option<Instant>,
+    /// The stream in progress.
+    pub arrival: Arrival,
 }
 
 impl Layer {
@@ -127,10 +130,8 @@ pub struct Rewritten {
 pub struct Incoming<'a> {
     /// Index of its layer.
     pub layer: usize,
-    /// Extended sequence number.
-    pub seq: u64,
-    /// RTP timestamp.
-    pub timestamp: u32,
+    /// Its place on the layer's timeline.
+    pub numbers: Numbers,
     /// Payload.
     pub payload: &'a [u8],
 }
@@ -141,6 +142,8 @@ pub struct VideoLeg {
     format: VideoFormat,
     waiting_since: Option<Instant>,
     current: Option<usize>,
+    /// That of the stream which goes out now.
+    generation: u32,
     map: SequenceMap,
     next_seq: u64,
     timestamp_offset: u32,
@@ -159,6 +162,7 @@ impl VideoLeg {
             format,
             waiting_since: None,
             current: None,
+            generation: 0,
             map: SequenceMap::new(0, next_seq),
             next_seq,
             timestamp_offset: 0,
@@ -184,9 +188,13 @@ impl VideoLeg {
     pub fn handle(&mut self, now: Instant, target: Option<usize>, packet: Incoming<'_>) -> Option<Rewritten> {
         if packet.payload.is_empty() {
             if self.current == Some(packet.layer) {
-                self.map.drop(packet.seq);
+                self.map.drop(packet.numbers.seq);
             }
             return None;
+        }
+        if self.current == Some(packet.layer) && self.generation != packet.numbers.generation {
+            // An encoder that started anew refers to pictures that nobody has.
+            self.current = None;
         }
         if self.current != Some(packet.layer) {
             let wanted = target == Some(packet.layer) || self.current.is_none();
@@ -195,9 +203,9 @@ impl VideoLeg {
             }
             self.switch(now, packet);
         }
-        let seq = self.map.map(packet.seq)?;
+        let seq = self.map.map(packet.numbers.seq)?;
         self.next_seq = self.next_seq.max(seq + 1);
-        let timestamp = packet.timestamp.wrapping_add(self.timestamp_offset);
+        let timestamp = packet.numbers.timestamp.wrapping_add(self.timestamp_offset);
         if self
             .last
             .is_none_or(|(last, _)| timestamp.wrapping_sub(last) < 1 << 31)
@@ -223,14 +231,15 @@ impl VideoLeg {
 
     fn switch(&mut self, now: Instant, packet: Incoming<'_>) {
         self.current = Some(packet.layer);
+        self.generation = packet.numbers.generation;
         self.waiting_since = None;
-        self.map = SequenceMap::new(packet.seq, self.next_seq);
+        self.map = SequenceMap::new(packet.numbers.seq, self.next_seq);
         self.timestamp_offset = match self.last {
             Some((last, at)) => {
                 let elapsed = now.saturating_duration_since(at).as_micros() as u64 * 9 / 100;
                 // At least one tick on: two pictures must not share a timestamp.
                 last.wrapping_add(elapsed.max(1) as u32)
-                    .wrapping_sub(packet.timestamp)
+                    .wrapping_sub(packet.numbers.timestamp)
             }
             None => 0,
         };
@@ -291,12 +300,42 @@ mod tests {
     }
 
     fn packet(layer: usize, seq: u64, timestamp: u32, payload: &[u8]) -> Incoming<'_> {
-        Incoming {
-            layer,
+        of_generation(0, layer, (seq, timestamp), payload)
+    }
+
+    fn of_generation(
+        generation: u32,
+        layer: usize,
+        (seq, timestamp): (u64, u32),
+        payload: &[u8],
+    ) -> Incoming<'_> {
+        let numbers = Numbers {
             seq,
             timestamp,
+            generation,
+        };
+        Incoming {
+            layer,
+            numbers,
             payload,
         }
+    }
+
+    #[test]
+    fn an_encoder_that_starts_anew_is_shown_from_its_first_keyframe_on() {
+        let now = Instant::now();
+        let later = now + Duration::from_millis(33);
+        let mut leg = VideoLeg::new(VideoFormat::Vp8, 0, None);
+        leg.handle(now, Some(0), packet(0, 50, 1000, &vp8(7, 3, true)))
+            .unwrap();
+        let (broken, whole) = (vp8(90, 40, false), vp8(91, 41, true));
+        let packet = of_generation(1, 0, (51, 3970), &broken);
+        assert!(leg.handle(later, Some(0), packet).is_none());
+        assert_eq!(leg.current(), None, "which asks for a keyframe");
+        let packet = of_generation(1, 0, (52, 3970), &whole);
+        let out = leg.handle(later, Some(0), packet).unwrap();
+        assert_eq!((out.seq, out.timestamp), (1, 3970));
+        assert_eq!((leg.last_picture, leg.last_base), (Some(8), Some(4)));
     }
 
     #[test]

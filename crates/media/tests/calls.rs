@@ -213,6 +213,42 @@ async fn data_reaches_whom_it_is_for_with_the_senders_name() {
 }
 
 #[tokio::test]
+async fn a_message_of_64_kib_arrives_and_a_larger_one_harms_nobody() {
+    in_both_shapes(async |shape| {
+        let server = serve().await;
+        let (mut anna, mut bert) = two(&server, shape).await;
+        until("all channels are open", &mut [&mut anna, &mut bert], |p| {
+            p.iter().all(|p| p.channels.len() == 2 && p.ears == 2)
+        })
+        .await;
+        let packet = |bytes: usize| {
+            let user = proto::UserPacket {
+                payload: vec![7; bytes],
+                ..Default::default()
+            };
+            proto::DataPacket {
+                value: Some(proto::data_packet::Value::User(user)),
+                ..Default::default()
+            }
+        };
+        let around = prost::Message::encoded_len(&packet(65_000)) - 65_000;
+        anna.say("_reliable", &packet(65_536 - around)).await;
+        anna.say("_reliable", &packet(90_000)).await;
+        anna.say("_reliable", &packet(3)).await;
+        until(
+            "the large and the small one are there",
+            &mut [&mut anna, &mut bert],
+            |p| p[1].data.len() == 2,
+        )
+        .await;
+        let stats = server.media.stats().await.unwrap();
+        assert_eq!(stats.counters.data_dropped, 1);
+        assert_eq!(stats.participants, 2);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn video_starts_with_the_keyframe_that_the_server_asks_for_and_arrives_byte_for_byte() {
     in_both_shapes(async |shape| {
         let server = serve().await;

@@ -127,6 +127,65 @@ async fn the_server_says_goodbye_when_it_goes() {
 }
 
 #[tokio::test]
+async fn a_join_request_changes_nothing_that_the_token_signed() {
+    let server = serve().await;
+    let mut claims = Claims::join("room", "anna");
+    claims.metadata = "signed".into();
+    claims.attributes.insert("role".into(), "student".into());
+    let request = || proto::JoinRequest {
+        metadata: "forged".into(),
+        participant_attributes: [("role", "teacher"), ("aic.decoder", "nolace")]
+            .map(|(key, value)| (key.to_owned(), value.to_owned()))
+            .into(),
+        ..Default::default()
+    };
+    let mut anna = Peer::join_as(&server, &claims, request()).await;
+    until("it is joined", &mut [&mut anna], |p| {
+        p[0].join_response().is_some()
+    })
+    .await;
+    let own = anna.join_response().unwrap().participant.clone().unwrap();
+    assert_eq!(own.metadata, "signed");
+    assert_eq!(own.attributes["role"], "student");
+    assert_eq!(
+        own.attributes["aic.decoder"], "nolace",
+        "what a client can do is its own to say"
+    );
+    claims.video.can_update_own_metadata = Some(true);
+    let mut anna = Peer::join_as(&server, &claims, request()).await;
+    until("it is joined again", &mut [&mut anna], |p| {
+        p[0].join_response().is_some()
+    })
+    .await;
+    let own = anna.join_response().unwrap().participant.clone().unwrap();
+    assert_eq!(
+        (own.metadata.as_str(), own.attributes["role"].as_str()),
+        ("forged", "teacher")
+    );
+}
+
+#[tokio::test]
+async fn agents_are_known_as_agents() {
+    let server = serve().await;
+    let mut claims = Claims::join("room", "helper");
+    claims.kind = "agent".into();
+    claims.kind_details = vec!["cloud_agent".into()];
+    claims.video.agent = true;
+    let mut agent = Peer::join_as(&server, &claims, proto::JoinRequest::default()).await;
+    let mut anna = Peer::join(&server, "anna").await;
+    until("both have joined", &mut [&mut agent, &mut anna], |p| {
+        p.iter().all(|p| p.join_response().is_some())
+    })
+    .await;
+    let shown = anna.info("helper").unwrap();
+    assert_eq!(shown.kind, proto::participant_info::Kind::Agent as i32);
+    assert_eq!(
+        shown.kind_details,
+        [proto::participant_info::KindDetail::CloudAgent as i32]
+    );
+}
+
+#[tokio::test]
 async fn who_may_not_publish_is_refused_and_who_is_hidden_is_not_shown() {
     let server = serve().await;
     let mut claims = Claims::join("room", "ghost");

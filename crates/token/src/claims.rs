@@ -22,6 +22,9 @@ pub struct Claims {
     pub attributes: BTreeMap<String, String>,
     /// Kind of participant (`standard`, `agent` …), as the SDKs write it.
     pub kind: String,
+    /// Further words on the kind (`cloud_agent` …).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub kind_details: Vec<String>,
     /// What the holder may do.
     pub video: VideoGrants,
     /// Standard base64 of a body's SHA-256; webhooks only.
@@ -67,6 +70,8 @@ pub struct VideoGrants {
     pub recorder: bool,
     /// An agent.
     pub agent: bool,
+    /// May receive other participants' metrics.
+    pub can_subscribe_metrics: bool,
     /// Where `room_admin` may move participants to.
     pub destination_room: String,
 }

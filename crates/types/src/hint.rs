@@ -9,6 +9,9 @@ use crate::rung::{Lean, Neural, Rung};
 /// JSON from the server to an AIC client.
 pub const HINT_TOPIC: &str = "aic.hint";
 
+/// Keys of the attributes in which a client says what it can do begin with this; they need no grant.
+pub const AIC_ATTRIBUTES: &str = "aic.";
+
 /// Participant attribute in which an AIC client lists the models it can decode and encode: 16-bit model ids as
 /// four hex digits, separated by commas. Without it the participant is a stock client.
 pub const MODELS_ATTRIBUTE: &str = "aic.models";

@@ -9,6 +9,7 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
 use super::Core;
 use super::route::{red_primary, wants};
+use crate::arrival::Numbers;
 use crate::participant::{Pid, RoomKey};
 use crate::tap::{
     AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapOutput, TapSnapshot,
@@ -50,9 +51,9 @@ impl Core {
         now: Instant,
         pid: Pid,
         mid: Mid,
-        params: &PayloadParams,
-        red: bool,
+        (params, red): (&PayloadParams, bool),
         packet: &RtpPacket,
+        numbers: Numbers,
     ) {
         let Some(track) = self.people.get_mut(&pid).and_then(|p| p.track_on(mid)) else {
             return;
@@ -66,8 +67,8 @@ impl Core {
         };
         let arrived = AudioPacket {
             kind: if red { PayloadKind::Red } else { PayloadKind::Opus },
-            seq: *packet.seq_no,
-            timestamp: packet.header.timestamp,
+            seq: numbers.seq,
+            timestamp: numbers.timestamp,
             marker: packet.header.marker,
             payload: packet.payload.clone(),
             received: now,

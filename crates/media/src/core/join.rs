@@ -1,6 +1,6 @@
 //! Joining, coming back, leaving.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use auralink_types::{CallId, EventKind, ParticipantId};
@@ -13,17 +13,18 @@ use tokio::sync::mpsc;
 use super::offer::IceStart;
 use super::{Core, MAX_PARTICIPANTS};
 use crate::command::{Join, Topology};
-use crate::participant::{Backlog, Participant, Pid, RoomKey, Socket, SocketId, Subscription};
+use crate::participant::{Backlog, Participant, Pid, RoomKey, Socket, SocketId};
 use crate::quality::QualityMeter;
-use crate::room::Room;
+use crate::room::{Headcount, Room};
 use crate::session::Session;
+use crate::subscription::Permissions;
 use crate::transport::{Transport, TransportId};
 
 /// How long media may take to connect after a join.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// How long a participant without signalling is kept for him to come back.
-const RESUME_WINDOW: Duration = Duration::from_secs(10);
+pub(super) const RESUME_WINDOW: Duration = Duration::from_secs(10);
 
 /// Version announced; clients gate features on it (see [`server_info`]).
 pub const LIVEKIT_VERSION: &str = "1.13.5";
@@ -81,28 +82,20 @@ impl Core {
         let Join {
             admission,
             topology: _,
-            mut request,
+            request,
             socket,
             queue,
             now_ms,
         } = join;
         let settings = request.connection_settings.unwrap_or_default();
         let auto_subscribe = request.connection_settings.is_none() || settings.auto_subscribe;
-        let mut attributes = admission.attributes;
-        attributes.extend(request.participant_attributes.drain());
-        let metadata = if request.metadata.is_empty() {
-            admission.metadata
-        } else {
-            request.metadata
-        };
         let participant = Participant {
             sid: ParticipantId::new(new_sid("PA_")),
             user: admission.user,
             room: key.clone(),
-            name: admission.name,
-            metadata,
-            attributes,
+            profile: admission.profile,
             grants: admission.grants,
+            kind: admission.kind,
             joined_at_ms: now_ms,
             client_protocol: request
                 .client_info
@@ -114,8 +107,9 @@ impl Core {
             deadline: Some(now + CONNECT_TIMEOUT),
             publisher,
             subscriber,
-            unmatched: HashMap::new(),
+            sends: Vec::new(),
             tracks: Vec::new(),
+            permissions: Permissions::default(),
             subscriptions: BTreeMap::new(),
             auto_subscribe,
             backlog: Backlog::default(),
@@ -136,6 +130,7 @@ impl Core {
             name: key.name.as_str().into(),
             created_at_ms: now_ms,
             participants: Vec::new(),
+            told: Headcount::default(),
             empty_since: None,
         });
         room.empty_since = None;
@@ -163,7 +158,7 @@ impl Core {
 
     fn greet(&mut self, pid: Pid, key: &RoomKey) {
         let others = self.others(pid, key);
-        let room = self.rooms.get(key).map(Room::info);
+        let room = self.room_info(key);
         let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
@@ -222,38 +217,6 @@ impl Core {
         );
     }
 
-    /// Offers every live track of the room to one participant.
-    fn subscribe_to_room(&mut self, pid: Pid, key: &RoomKey) {
-        let Some(room) = self.rooms.get(key) else { return };
-        let mut found = Vec::new();
-        for other in room.participants.iter().filter(|other| **other != pid) {
-            let Some(publisher) = self.people.get(other) else {
-                continue;
-            };
-            let live = publisher.tracks.iter().filter(|track| track.is_live());
-            found.extend(live.map(|track| (track.id.clone(), *other, track.is_video())));
-        }
-        let Some(participant) = self.people.get_mut(&pid) else {
-            return;
-        };
-        if !participant.grants.subscribe {
-            return;
-        }
-        for (track, publisher, video) in found {
-            let desired = participant.auto_subscribe;
-            let fresh = Subscription {
-                publisher,
-                video,
-                desired,
-                disabled: false,
-                ceiling: 2,
-                mid: None,
-            };
-            participant.subscriptions.entry(track).or_insert(fresh);
-            participant.sending_mut().stale |= desired;
-        }
-    }
-
     /// A client whose signalling broke comes back to his running media.
     fn resume(&mut self, now: Instant, join: Join, same: Option<Pid>) {
         let live = same.filter(|pid| {
@@ -290,7 +253,7 @@ impl Core {
         let myself = participant.info();
         let mut everyone = self.others(pid, &key);
         everyone.push(myself);
-        let room = self.rooms.get(&key).map(Room::info);
+        let room = self.room_info(&key);
         if let Some(participant) = self.people.get_mut(&pid) {
             participant.tell(Message::Update(proto::ParticipantUpdate {
                 participants: everyone,

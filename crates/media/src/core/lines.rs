@@ -26,10 +26,10 @@ impl Core {
             subscriptions,
             ..
         } = participant;
-        let lines = &mut subscriber.as_mut().unwrap_or(publisher).lines;
+        let Transport { lines, session, .. } = subscriber.as_mut().unwrap_or(publisher);
         for line in lines.iter_mut() {
             if let Use::Send(track) = &line.usage
-                && !subscriptions.get(track).is_some_and(|s| s.desired)
+                && !subscriptions.get(track).is_some_and(|s| s.is_wanted())
             {
                 if let Some(subscription) = subscriptions.get_mut(track) {
                     subscription.mid = None;
@@ -38,18 +38,15 @@ impl Core {
                 line.outgoing.finish();
             }
         }
-        for (track, subscription) in subscriptions.iter_mut().filter(|(_, s)| s.desired) {
+        for (track, subscription) in subscriptions.iter_mut().filter(|(_, s)| s.is_wanted()) {
             let held = |line: &&Line| line.usage == Use::Send(track.clone());
             subscription.mid = lines.iter().find(held).map(|line| line.mid);
             if subscription.mid.is_some() {
                 continue;
             }
             let kind = kind_of(subscription.video);
-            if let Some(line) = lines
-                .iter_mut()
-                .find(|line| line.kind == kind && line.usage == Use::Idle)
-            {
-                line.usage = Use::Send(track.clone());
+            if let Some(line) = lines.iter_mut().find(|line| line.kind == kind && line.is_free()) {
+                line.carry(track.clone(), session);
                 subscription.mid = Some(line.mid);
             }
         }
@@ -138,7 +135,7 @@ impl Core {
         let waits = participant
             .subscriptions
             .values()
-            .any(|s| s.desired && s.mid.is_none());
+            .any(|s| s.is_wanted() && s.mid.is_none());
         participant.sending_mut().stale |= freed && waits;
         self.connect_legs(pid);
     }
@@ -150,7 +147,10 @@ impl Core {
         let mut wanted: HashMap<TrackId, Mid> = HashMap::new();
         for line in &participant.sending().lines {
             if let Use::Send(track) = &line.usage
-                && participant.subscriptions.get(track).is_some_and(|s| s.desired)
+                && participant
+                    .subscriptions
+                    .get(track)
+                    .is_some_and(|s| s.is_wanted())
             {
                 wanted.insert(track.clone(), line.mid);
             }
@@ -193,15 +193,18 @@ pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
         let wanted = participant
             .subscriptions
             .values()
-            .filter(|s| s.desired && s.video == video && s.mid.is_none());
+            .filter(|s| s.is_wanted() && s.video == video && s.mid.is_none());
         let usable = participant
             .sending()
             .lines
             .iter()
-            .filter(|line| line.kind == kind_of(video))
+            .filter(|line| line.open && line.kind == kind_of(video))
             .filter(|line| match &line.usage {
                 Use::Idle | Use::Cooling => true,
-                Use::Send(track) => !participant.subscriptions.get(track).is_some_and(|s| s.desired),
+                Use::Send(track) => !participant
+                    .subscriptions
+                    .get(track)
+                    .is_some_and(|s| s.is_wanted()),
                 Use::Receive => false,
             });
         wanted.count().saturating_sub(usable.count()) as u32

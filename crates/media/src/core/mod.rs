@@ -16,6 +16,7 @@ mod requests;
 mod route;
 mod rows;
 mod steer;
+mod subscribe;
 mod tick;
 mod transports;
 

@@ -13,8 +13,9 @@ use super::Core;
 use super::lines::{mid_to_track, missing_lines};
 use super::offer::IceStart;
 use crate::line::{Line, Use};
+use crate::matching::match_lines;
 use crate::participant::Pid;
-use crate::sdp::{Description, LineKind, OfferedLine, read_offer, rewrite};
+use crate::sdp::{Description, LegibleOffer, LineKind, OfferedLine, read_offer, rewrite};
 use crate::transport::{Role, TransportId};
 
 /// A client that was asked to offer and hasn't is asked again after so long.
@@ -23,15 +24,18 @@ const ASK_AGAIN: Duration = Duration::from_secs(2);
 impl Core {
     /// Answers an offer.
     pub(super) fn handle_offer(&mut self, now: Instant, pid: Pid, offer: proto::SessionDescription) {
-        let mut description = match Description::parse(&offer.sdp) {
-            Ok(description) => description,
+        let mut legible = match Description::parse(&offer.sdp) {
+            Ok(description) => LegibleOffer::new(description),
             Err(error) => return self.refuse_description(now, pid, &error),
         };
-        let offered = read_offer(&description);
-        self.match_publications(pid, &offered);
+        let offered = read_offer(&legible.description);
         let unpublished = self.take_lines(pid, &offered);
         for track in unpublished {
             self.unpublish(now, pid, &track);
+        }
+        if let Some(participant) = self.people.get_mut(&pid) {
+            participant.sends = sending_lines(offered);
+            match_lines(&participant.sends, &mut participant.tracks);
         }
         // On a transport of his own what he hears is the server's to offer.
         let both_ways = self.people.get(&pid).is_some_and(|p| p.subscriber.is_none());
@@ -41,13 +45,17 @@ impl Core {
         let Some(participant) = self.people.get(&pid) else {
             return;
         };
-        self.bare_lines(participant, &participant.publisher.lines, &mut description);
+        self.bare_lines(
+            participant,
+            &participant.publisher.lines,
+            &mut legible.description,
+        );
         let terms = self.terms(participant, &participant.publisher.lines);
         let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
         let transport = &mut participant.publisher;
-        let accepted = transport.session.accept(&description.to_string());
+        let accepted = transport.session.accept(&legible.description.to_string());
         let answer = match accepted {
             Ok(answer) => answer,
             Err(error) => return self.refuse_description(now, pid, &error),
@@ -57,6 +65,7 @@ impl Core {
             Err(error) => return self.refuse_description(now, pid, &error),
         };
         rewrite(&mut answer, |mid| terms.get(mid).cloned());
+        legible.reword(&mut answer);
         transport.stale = false;
         let mid_to_track_id = mid_to_track(transport);
         participant.tell(Message::Answer(proto::SessionDescription {
@@ -74,6 +83,7 @@ impl Core {
             self.lines_agreed(pid);
         }
         self.drain(now, id);
+        self.show_live_tracks(now, pid);
         let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
@@ -85,37 +95,12 @@ impl Core {
         self.refresh(now, pid);
     }
 
-    /// A description that can't be obeyed ends the connection: the client makes a new one.
+    /// A description that can't be obeyed ends the connection for good: the client would only say the same again.
     pub(super) fn refuse_description(&mut self, now: Instant, pid: Pid, error: &dyn std::error::Error) {
         if let Some(participant) = self.people.get(&pid) {
             tracing::warn!(participant = %participant.sid, %error, "description refused");
         }
-        self.remove(now, pid, DisconnectReason::MediaFailure, Some(Action::Reconnect));
-    }
-
-    /// Finds the tracks that the client sends on the offered lines, by the ids it gave them.
-    fn match_publications(&mut self, pid: Pid, offered: &[OfferedLine]) {
-        let Some(participant) = self.people.get_mut(&pid) else {
-            return;
-        };
-        participant.unmatched.clear();
-        for line in offered
-            .iter()
-            .filter(|line| line.direction.sends() && line.kind != LineKind::Other)
-        {
-            let Some(cid) = &line.cid else { continue };
-            let Some(track) = participant.tracks.iter_mut().find(|t| t.cids.contains(cid)) else {
-                participant.unmatched.insert(line.mid.clone(), cid.clone());
-                continue;
-            };
-            if cid == &track.cids[0] || track.mid.is_none() {
-                track.mid = Some(Mid::from(line.mid.as_str()));
-                track.info.mid = line.mid.clone();
-            }
-            if track.is_video() {
-                track.set_rids(&line.rids);
-            }
-        }
+        self.remove(now, pid, DisconnectReason::MediaFailure, Some(Action::Disconnect));
     }
 
     /// Brings the lines up to the offer; tracks whose line the client has stopped are returned.
@@ -134,14 +119,14 @@ impl Core {
                 }
             };
             let line = &mut lines[at];
+            line.open = offered.direction.receives();
             if offered.direction.sends() {
                 line.usage = Use::Receive;
             } else if line.usage == Use::Receive {
                 line.usage = Use::Idle;
             }
-            if offered.direction == crate::sdp::Direction::Inactive {
+            if !line.open && matches!(line.usage, Use::Send(_) | Use::Cooling) {
                 line.usage = Use::Idle;
-                line.outgoing.finish();
             }
         }
         let gone = |mid: &Mid| {
@@ -209,4 +194,10 @@ impl Core {
         }
         self.refresh(now, pid);
     }
+}
+
+/// The media lines on which the client sends.
+fn sending_lines(mut offered: Vec<OfferedLine>) -> Vec<OfferedLine> {
+    offered.retain(|line| line.direction.sends() && line.kind != LineKind::Other);
+    offered
 }

@@ -43,7 +43,7 @@ impl Core {
         let waiting: Vec<(auralink_types::TrackId, LineKind)> = participant
             .subscriptions
             .iter()
-            .filter(|(_, s)| s.desired && s.mid.is_none())
+            .filter(|(_, s)| s.is_wanted() && s.mid.is_none())
             .map(|(track, s)| (track.clone(), kind_of(s.video)))
             .collect();
         let Some(transport) = participant.subscriber.as_mut() else {

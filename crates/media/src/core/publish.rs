@@ -10,7 +10,8 @@ use proto::signal_response::Message;
 use super::Core;
 use super::join::new_sid;
 use crate::line::Use;
-use crate::participant::{Participant, Pid, RoomKey, Subscription};
+use crate::matching::match_lines;
+use crate::participant::{Participant, Pid, RoomKey};
 use crate::track::Track;
 
 /// Most tracks one participant may publish.
@@ -43,68 +44,26 @@ impl Core {
         participant.tracks.push(track);
         participant.tell(published(request.cid.clone(), Some(info)));
         // The offer may have come first: then its line waits for this track and must be answered again.
-        let waiting = participant
-            .unmatched
-            .iter()
-            .find(|(_, cid)| **cid == request.cid)
-            .map(|(mid, _)| mid.clone());
-        if let Some(mid) = waiting {
-            participant.unmatched.remove(&mid);
-            // Just pushed.
-            if let Some(track) = participant.tracks.last_mut() {
-                track.mid = Some(mid.as_str().into());
-                track.info.mid = mid;
-            }
-            if let Some(participant) = self.people.get_mut(&pid) {
-                participant.publisher.stale = true;
-            }
+        if match_lines(&participant.sends, &mut participant.tracks) {
+            participant.publisher.stale = true;
             self.refresh(now, pid);
         }
         self.steer(now, pid);
-        self.publish_if_live(now, pid);
+        self.show_live_tracks(now, pid);
     }
 
-    /// Shows a publisher's new tracks to the room and subscribes those who want that.
-    pub(super) fn publish_if_live(&mut self, now: Instant, pid: Pid) {
-        let Some(participant) = self.people.get(&pid) else {
+    /// Tells the room of tracks that have come alive, and subscribes those who want that.
+    pub(super) fn show_live_tracks(&mut self, now: Instant, pid: Pid) {
+        let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
-        let room = participant.room.clone();
-        let live: Vec<(TrackId, bool)> = participant
-            .tracks
-            .iter()
-            .filter(|t| t.is_live())
-            .map(|t| (t.id.clone(), t.is_video()))
-            .collect();
-        let Some(members) = self.rooms.get(&room).map(|room| room.participants.clone()) else {
-            return;
-        };
-        for other in members.into_iter().filter(|other| *other != pid) {
-            let Some(subscriber) = self.people.get_mut(&other) else {
-                continue;
-            };
-            if !subscriber.grants.subscribe {
-                continue;
-            }
-            let mut added = false;
-            for (track, video) in &live {
-                if !subscriber.subscriptions.contains_key(track) {
-                    let desired = subscriber.auto_subscribe;
-                    let fresh = Subscription {
-                        publisher: pid,
-                        video: *video,
-                        desired,
-                        disabled: false,
-                        ceiling: 2,
-                        mid: None,
-                    };
-                    subscriber.subscriptions.insert(track.clone(), fresh);
-                    added |= desired;
-                }
-            }
-            if added {
-                self.renegotiate(now, other);
-            }
+        let mut fresh = false;
+        for track in participant.tracks.iter_mut().filter(|t| t.is_live()) {
+            fresh |= !std::mem::replace(&mut track.shown, true);
+        }
+        if fresh {
+            self.announce(pid);
+            self.subscribe_room(now, pid);
         }
     }
 

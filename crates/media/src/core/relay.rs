@@ -37,7 +37,13 @@ impl Core {
             self.counters.data_dropped += 1;
             return;
         }
-        let stamped = data::stamp(bytes, channel, sender.user.user.as_str(), sender.sid.as_str());
+        let from = data::Sender {
+            identity: sender.user.user.as_str(),
+            sid: sender.sid.as_str(),
+            hidden: sender.grants.hidden,
+            agent: sender.is_agent(),
+        };
+        let stamped = data::stamp(bytes, channel, &from);
         let packet = match stamped {
             Ok(packet) => packet,
             Err(error) => {
@@ -54,8 +60,7 @@ impl Core {
                 continue;
             };
             let UserKey { user, .. } = &receiver.user;
-            let meant =
-                packet.destinations.is_empty() || packet.destinations.iter().any(|d| d == user.as_str());
+            let meant = packet.audience.includes(user.as_str(), receiver.sid.as_str());
             if other != pid && meant {
                 self.send_data(now, other, channel, &packet.bytes);
             }
@@ -109,13 +114,19 @@ impl Core {
         };
         let mut wrote = false;
         while let Some(message) = receiver.backlog.messages.pop_front() {
-            if !matches!(receiver.sending_mut().session.write(channel, &message), Ok(true)) {
-                receiver.backlog.messages.push_front(message);
-                break;
+            match receiver.sending_mut().session.write(channel, &message) {
+                Ok(false) => {
+                    receiver.backlog.messages.push_front(message);
+                    break;
+                }
+                Ok(true) => {
+                    self.counters.data_out += 1;
+                    wrote = true;
+                }
+                // More than this receiver takes, which is no reason to hold back the rest.
+                Err(_) => self.counters.data_dropped += 1,
             }
             receiver.backlog.bytes -= message.len();
-            self.counters.data_out += 1;
-            wrote = true;
         }
         if wrote {
             self.drain(now, id);

@@ -5,19 +5,19 @@ use std::time::Instant;
 use auralink_types::TrackId;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
+use proto::leave_request::Action;
 use proto::request_response::Reason;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
+use proto::simulate_scenario::Scenario;
 use str0m::Candidate;
 
 use super::Core;
-use crate::participant::{Pid, RoomKey, Subscription};
+use super::join::RESUME_WINDOW;
+use crate::participant::Pid;
+use crate::profile::{ProfileChange, ProfileError};
 use crate::track::Track;
 use crate::transport::{Role, TransportId};
-
-/// Most attributes of one participant, and longest text in any of them.
-const MAX_ATTRIBUTES: usize = 100;
-const MAX_TEXT: usize = 64 << 10;
 
 impl Core {
     pub(super) fn handle_request(&mut self, now: Instant, pid: Pid, message: Ask, now_ms: i64) {
@@ -48,7 +48,8 @@ impl Core {
                 };
                 self.tell(pid, Message::PongResp(pong));
             }
-            Ask::UpdateMetadata(update) => self.update_metadata(pid, update),
+            Ask::UpdateMetadata(update) => self.update_profile(pid, update),
+            Ask::SubscriptionPermission(permission) => self.permit(now, pid, permission),
             Ask::UpdateAudioTrack(update) => {
                 let found = self.track_mut(pid, &update.track_sid);
                 if let Some(track) = found {
@@ -63,8 +64,8 @@ impl Core {
                     self.announce(pid);
                 }
             }
-            // Publisher-side permissions, simulated faults and data tracks are not offered; unknown kinds are
-            // newer than this server.
+            Ask::Simulate(simulated) => self.simulate(now, pid, simulated),
+            // Data tracks are not offered; unknown kinds are newer than this server.
             _ => {}
         }
     }
@@ -115,80 +116,7 @@ impl Core {
         if track.info.muted != mute.muted {
             track.info.muted = mute.muted;
             self.announce(pid);
-            self.publish_if_live(now, pid);
-        }
-    }
-
-    fn update_subscription(&mut self, now: Instant, pid: Pid, update: &proto::UpdateSubscription) {
-        let listed = update
-            .participant_tracks
-            .iter()
-            .flat_map(|tracks| tracks.track_sids.iter());
-        let sids: Vec<TrackId> = update
-            .track_sids
-            .iter()
-            .chain(listed)
-            .map(|sid| sid.as_str().into())
-            .collect();
-        let Some(participant) = self.people.get(&pid) else {
-            return;
-        };
-        if !participant.grants.subscribe {
-            return;
-        }
-        let room = participant.room.clone();
-        for sid in sids {
-            let found = self.find_track(&room, &sid);
-            let Some(participant) = self.people.get_mut(&pid) else {
-                return;
-            };
-            match (participant.subscriptions.get_mut(&sid), found) {
-                (Some(subscription), _) => subscription.desired = update.subscribe,
-                (None, Some((publisher, video))) if publisher != pid => {
-                    let desired = update.subscribe;
-                    let fresh = Subscription {
-                        publisher,
-                        video,
-                        desired,
-                        disabled: false,
-                        ceiling: 2,
-                        mid: None,
-                    };
-                    participant.subscriptions.insert(sid.clone(), fresh);
-                }
-                _ => continue,
-            }
-            if !update.subscribe {
-                self.drop_leg(pid, &sid);
-            }
-        }
-        self.renegotiate(now, pid);
-    }
-
-    fn find_track(&self, room: &RoomKey, sid: &TrackId) -> Option<(Pid, bool)> {
-        self.rooms.get(room)?.participants.iter().find_map(|pid| {
-            let track = self
-                .people
-                .get(pid)?
-                .tracks
-                .iter()
-                .find(|t| t.id == *sid && t.is_live())?;
-            Some((*pid, track.is_video()))
-        })
-    }
-
-    /// Stops packets of a track to one subscriber at once, ahead of the next answer.
-    pub(super) fn drop_leg(&mut self, pid: Pid, sid: &TrackId) {
-        let publisher = self
-            .people
-            .get(&pid)
-            .and_then(|p| p.subscriptions.get(sid))
-            .map(|s| s.publisher);
-        let track = publisher
-            .and_then(|publisher| self.people.get_mut(&publisher))
-            .and_then(|p| p.tracks.iter_mut().find(|t| t.id == *sid));
-        if let Some(track) = track {
-            track.legs.retain(|leg| leg.pid != pid);
+            self.show_live_tracks(now, pid);
         }
     }
 
@@ -253,45 +181,59 @@ impl Core {
         }
     }
 
-    fn update_metadata(&mut self, pid: Pid, update: proto::UpdateParticipantMetadata) {
+    /// Makes come true what a client wants to see itself survive.
+    fn simulate(&mut self, now: Instant, pid: Pid, simulated: proto::SimulateScenario) {
+        match simulated.scenario {
+            // Signalling breaks and comes back to running media.
+            Some(Scenario::Migration(true) | Scenario::DisconnectSignalOnResume(true)) => {
+                if let Some(participant) = self.people.get_mut(&pid) {
+                    participant.socket = None;
+                    participant.deadline = Some(now + RESUME_WINDOW);
+                }
+            }
+            Some(Scenario::NodeFailure(true) | Scenario::LeaveRequestFullReconnect(true)) => {
+                self.remove(now, pid, DisconnectReason::StateMismatch, Some(Action::Reconnect));
+            }
+            Some(Scenario::ServerLeave(true)) => {
+                self.remove(
+                    now,
+                    pid,
+                    DisconnectReason::ServerShutdown,
+                    Some(Action::Disconnect),
+                );
+            }
+            other => tracing::debug!(scenario = ?other, "not simulated"),
+        }
+    }
+
+    fn update_profile(&mut self, pid: Pid, update: proto::UpdateParticipantMetadata) {
         let Some(participant) = self.people.get_mut(&pid) else {
             return;
         };
-        let too_long = update.metadata.len().max(update.name.len()) > MAX_TEXT
-            || participant.attributes.len() + update.attributes.len() > MAX_ATTRIBUTES
-            || update
-                .attributes
-                .iter()
-                .any(|(key, value)| key.len() + value.len() > MAX_TEXT);
-        let reason = if !participant.grants.update_metadata {
-            Reason::NotAllowed
-        } else if too_long {
-            Reason::LimitExceeded
-        } else {
-            Reason::Ok
+        let mut change = ProfileChange {
+            name: update.name,
+            metadata: update.metadata,
+            attributes: update.attributes,
+        };
+        let refused = match participant.grants.update_metadata {
+            true => Ok(()),
+            false => change.restrict(),
+        };
+        let applied = refused.and_then(|()| participant.profile.apply(change));
+        let (reason, message) = match &applied {
+            Ok(()) => (Reason::Ok, String::new()),
+            Err(error @ ProfileError::NotAllowed(_)) => (Reason::NotAllowed, error.to_string()),
+            Err(error) => (Reason::LimitExceeded, error.to_string()),
         };
         participant.tell(Message::RequestResponse(proto::RequestResponse {
             request_id: update.request_id,
             reason: reason as i32,
+            message,
             ..Default::default()
         }));
-        if reason != Reason::Ok {
-            return;
+        if applied.is_ok() {
+            self.announce(pid);
         }
-        if !update.metadata.is_empty() {
-            participant.metadata = update.metadata;
-        }
-        if !update.name.is_empty() {
-            participant.name = update.name;
-        }
-        for (key, value) in update.attributes {
-            if value.is_empty() {
-                participant.attributes.remove(&key);
-            } else {
-                participant.attributes.insert(key, value);
-            }
-        }
-        self.announce(pid);
     }
 }
 

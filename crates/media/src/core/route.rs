@@ -10,10 +10,12 @@ use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
 use super::Core;
+use crate::arrival::Numbers;
 use crate::data::Channel;
 use crate::line::Leg;
 use crate::participant::{Participant, Pid};
 use crate::session::SessionEvent;
+use crate::subscription::Subscription;
 use crate::track::LegTo;
 use crate::transport::{Role, TransportId};
 use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
@@ -27,12 +29,7 @@ impl Core {
             SessionEvent::Packet(_) => self.counters.unfit += 1,
             SessionEvent::Connected => self.connected(id),
             SessionEvent::Lost => self.lost(now, id),
-            SessionEvent::Closed => {
-                // Without signalling nobody comes back to a closed connection; with it the client decides.
-                let away = self.people.get(&pid).is_some_and(|p| p.socket.is_none());
-                let action = (!away).then_some(proto::leave_request::Action::Reconnect);
-                self.remove(now, pid, DisconnectReason::MediaFailure, action);
-            }
+            SessionEvent::Closed => self.closed(now, id),
             SessionEvent::ChannelOpen(channel, label) => {
                 if let (Some(kind), Some(transport)) = (Channel::from_label(&label), self.transport_mut(id)) {
                     transport.channels.insert(kind, channel);
@@ -92,6 +89,20 @@ impl Core {
         }
     }
 
+    /// The client closed a connection, or it failed for good. Without signalling nobody comes back to it; with it the
+    /// client may be about to say goodbye, and its word tells why.
+    fn closed(&mut self, now: Instant, id: TransportId) {
+        let Some(participant) = self.people.get_mut(&id.pid) else {
+            return;
+        };
+        if participant.socket.is_none() {
+            return self.remove(now, id.pid, DisconnectReason::MediaFailure, None);
+        }
+        let soon = now + super::tick::CLOSED_TRANSPORT;
+        participant.deadline = Some(participant.deadline.map_or(soon, |deadline| deadline.min(soon)));
+        self.lost(now, id);
+    }
+
     fn forward(&mut self, now: Instant, pid: Pid, packet: &RtpPacket) {
         self.counters.packets_in += 1;
         let Some(publisher) = self.people.get_mut(&pid) else {
@@ -119,9 +130,6 @@ impl Core {
         let Some(track) = publisher.track_on(mid) else {
             return;
         };
-        if packet.payload.is_empty() {
-            self.counters.empty += 1;
-        }
         let layer = match &rid {
             Some(rid) => track
                 .layers
@@ -130,20 +138,30 @@ impl Core {
                 .unwrap_or(0),
             None => 0,
         };
-        if !packet.payload.is_empty() {
-            if let Some(layer) = track.layers.get_mut(layer) {
-                layer.seen = Some(now);
-            }
+        let Some(arriving) = track.layers.get_mut(layer) else {
+            return;
+        };
+        let header = &packet.header;
+        let clock = params.spec().clock_rate.get();
+        let came = (*packet.seq_no, header.timestamp);
+        let Some(numbers) = arriving.arrival.number(now, header.ssrc, came, clock) else {
+            self.counters.unfit += 1;
+            return;
+        };
+        if packet.payload.is_empty() {
+            self.counters.empty += 1;
+        } else {
+            arriving.seen = Some(now);
             if !track.seen {
                 track.seen = true;
-                self.announce(pid);
-                self.publish_if_live(now, pid);
+                track.comes_as(params.spec().codec);
+                self.show_live_tracks(now, pid);
             }
         }
         if params.spec().codec.is_audio() {
-            self.tap_packet(now, pid, mid, &params, red, packet);
+            self.tap_packet(now, pid, mid, (&params, red), packet, numbers);
         } else {
-            self.forward_video(now, pid, mid, &params, layer, packet);
+            self.forward_video(now, pid, mid, &params, (layer, numbers), packet);
         }
     }
 
@@ -153,7 +171,7 @@ impl Core {
         pid: Pid,
         mid: Mid,
         params: &PayloadParams,
-        layer: usize,
+        (layer, numbers): (usize, Numbers),
         packet: &RtpPacket,
     ) {
         let format = match params.spec().codec {
@@ -168,8 +186,7 @@ impl Core {
         let legs = std::mem::take(&mut track.legs);
         let incoming = Incoming {
             layer,
-            seq: *packet.seq_no,
-            timestamp: packet.header.timestamp,
+            numbers,
             payload: &packet.payload,
         };
         let mut keyframes: u64 = 0;
@@ -238,10 +255,11 @@ impl Core {
             role: subscriber.sending_role(),
         };
         match subscriber.sending_mut().session.send(now, leg.mid, packet) {
-            Ok(()) => {
+            Ok(true) => {
                 self.counters.packets_out += 1;
                 self.drain(now, id);
             }
+            Ok(false) => self.counters.unsent += 1,
             Err(error) => self.fail(now, leg.pid, &error),
         }
     }
@@ -292,10 +310,10 @@ impl Core {
         {
             return;
         }
+        let Some(ssrc) = layer.arrival.ssrc() else { return };
         layer.asked = Some(now);
-        let rid = layer.rid.clone();
         let session = &mut publisher.publisher.session;
-        session.request_keyframe(mid, rid.as_deref());
+        session.request_keyframe(ssrc);
         self.counters.keyframe_requests += 1;
         let advanced = session.advance(now);
         if let Err(error) = advanced {
@@ -306,13 +324,13 @@ impl Core {
     }
 }
 
-fn subscription_of(subscriber: &Participant, mid: Mid) -> Option<&crate::participant::Subscription> {
+fn subscription_of(subscriber: &Participant, mid: Mid) -> Option<&Subscription> {
     subscriber.subscriptions.values().find(|s| s.mid == Some(mid))
 }
 
 pub(super) fn wants(subscriber: &Participant, mid: Mid) -> bool {
     subscriber.sending().session.is_connected()
-        && subscription_of(subscriber, mid).is_some_and(|s| s.desired && !s.disabled)
+        && subscription_of(subscriber, mid).is_some_and(|s| s.is_wanted() && !s.disabled)
 }
 
 /// What RED (RFC 2198) wraps: the last block.

@@ -1,5 +1,7 @@
 //! Rewriting of the answer, line by line.
 
+use crate::data::MAX_PACKET;
+
 use super::lines::{Attribute, Description, Direction, MediaLine};
 
 /// Longest packet the server takes, whatever packet time it asks for.
@@ -50,6 +52,11 @@ pub struct ReceiveTerms {
 /// Rewrites the lines for which `terms` knows something; refused lines (port 0) stay as they are.
 pub fn rewrite(answer: &mut Description, mut terms: impl FnMut(&str) -> Option<Terms>) {
     for line in &mut answer.media {
+        if line.kind == "application" {
+            line.remove(|a| a.name == "max-message-size");
+            let most = Attribute::new("max-message-size", MAX_PACKET.to_string());
+            line.attributes.push(most);
+        }
         if line.port == "0" {
             continue;
         }

@@ -51,6 +51,16 @@ impl Direction {
         }
     }
 
+    /// The direction of that attribute name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|direction| direction.as_str() == name)
+    }
+
+    /// Whether the writer receives.
+    pub const fn receives(self) -> bool {
+        matches!(self, Self::SendRecv | Self::RecvOnly)
+    }
+
     /// Whether the writer sends.
     pub const fn sends(self) -> bool {
         matches!(self, Self::SendRecv | Self::SendOnly)
@@ -228,23 +238,22 @@ impl MediaLine {
         self.values("mid").next()
     }
 
+    /// The direction, if one is written.
+    pub fn written_direction(&self) -> Option<Direction> {
+        self.attributes
+            .iter()
+            .filter(|a| a.value.is_none())
+            .find_map(|a| Direction::from_name(&a.name))
+    }
+
     /// The direction; `sendrecv` when none is written (RFC 8866 section 6.7).
     pub fn direction(&self) -> Direction {
-        let written = |d: &Direction| {
-            self.attributes
-                .iter()
-                .any(|a| a.value.is_none() && a.name == d.as_str())
-        };
-        Direction::ALL
-            .into_iter()
-            .find(written)
-            .unwrap_or(Direction::SendRecv)
+        self.written_direction().unwrap_or(Direction::SendRecv)
     }
 
     /// Replaces the direction where it stands.
     pub fn set_direction(&mut self, direction: Direction) {
-        let is_direction =
-            |a: &Attribute| a.value.is_none() && Direction::ALL.iter().any(|d| d.as_str() == a.name);
+        let is_direction = |a: &Attribute| a.value.is_none() && Direction::from_name(&a.name).is_some();
         match self.attributes.iter_mut().find(|a| is_direction(a)) {
             Some(attribute) => attribute.name = direction.as_str().into(),
             None => self.attributes.push(Attribute::flag(direction.as_str())),

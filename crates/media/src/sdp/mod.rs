@@ -4,11 +4,15 @@
 //! extensions are decided per line, so its answer is the base and is rewritten here.
 
 mod answer;
+mod legible;
 mod lines;
 mod offer;
 #[cfg(test)]
 mod rules;
 
 pub use answer::{ReceiveTerms, SendTerms, Terms, rewrite};
-pub use lines::{Description, Direction};
+pub use legible::LegibleOffer;
+pub use lines::Description;
+#[cfg(test)]
+pub use lines::Direction;
 pub use offer::{LineKind, OfferedLine, leave_only_mid, read_offer};

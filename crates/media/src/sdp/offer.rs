@@ -37,8 +37,7 @@ pub fn read_offer(description: &Description) -> Vec<OfferedLine> {
 }
 
 fn read_line(line: &MediaLine) -> Option<OfferedLine> {
-    // Port 0 in a bundle that only shares transport carries `bundle-only` (RFC 9143 section 6).
-    if line.port == "0" && !line.attributes.iter().any(|a| a.name == "bundle-only") {
+    if line.port == "0" {
         return None;
     }
     let cid = line

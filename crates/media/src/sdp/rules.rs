@@ -23,7 +23,7 @@ fn new_config() -> SessionConfig {
     }
 }
 
-fn config() -> SessionConfig {
+pub(super) fn config() -> SessionConfig {
     static CONFIG: OnceLock<SessionConfig> = OnceLock::new();
     CONFIG.get_or_init(new_config).clone()
 }

@@ -21,8 +21,9 @@ use str0m::{Candidate, IceCreds, Input, Output, Rtc};
 pub use event::{LineReport, SessionEvent};
 pub use offer::{OfferPlan, PendingOffer};
 
-/// Largest message on a data channel; LiveKit clients cut theirs to fit.
-const MAX_DATA_MESSAGE: u32 = 64_000;
+/// Largest message that is received on a data channel. What is over [`data::MAX_PACKET`] is dropped and counted; only
+/// what is over this ends the association.
+const MAX_DATA_MESSAGE: u32 = 1 << 20;
 
 /// How often the network figures of each line are reported.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
@@ -98,6 +99,11 @@ impl Session {
     /// Name under which STUN requests for this session arrive.
     pub fn ufrag(&mut self) -> String {
         self.rtc.direct_api().local_ice_credentials().ufrag
+    }
+
+    /// Whether it has not been closed.
+    pub fn is_alive(&self) -> bool {
+        self.rtc.is_alive()
     }
 
     /// Whether media can flow.
@@ -213,21 +219,35 @@ impl Session {
         if red { found.red() } else { Some(found.pt()) }
     }
 
-    /// Sends a packet on a line; drain afterwards.
-    pub fn send(&mut self, now: Instant, mid: Mid, packet: RtpWrite) -> Result<(), SessionError> {
+    /// Gives the stream that leaves on a line an SSRC that was never announced; there is none before the line is agreed.
+    pub fn renew_stream(&mut self, mid: Mid) {
+        let mut api = self.rtc.direct_api();
+        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+        let Some(stream) = api.stream_tx_by_mid(mid, None) else {
+            return;
+        };
+        let (old, rtx) = (stream.ssrc(), stream.rtx().map(|_| rtx));
+        // Not `reset_stream_tx`: a stream reset before its first packet never reports on its network again.
+        api.remove_stream_tx(old);
+        api.declare_stream_tx(ssrc, rtx, mid, None);
+    }
+
+    /// Sends a packet on a line; whether there was a stream to send it on. Drain afterwards.
+    pub fn send(&mut self, now: Instant, mid: Mid, packet: RtpWrite) -> Result<bool, SessionError> {
         guarded(|| {
-            if let Some(stream) = self.rtc.direct_api().stream_tx_by_mid(mid, None) {
-                stream.write_rtp(packet);
-                self.rtc.handle_input(Input::Timeout(now))?;
-            }
-            Ok(())
+            let mut api = self.rtc.direct_api();
+            let Some(stream) = api.stream_tx_by_mid(mid, None) else {
+                return Ok(false);
+            };
+            stream.write_rtp(packet);
+            self.rtc.handle_input(Input::Timeout(now))?;
+            Ok(true)
         })
     }
 
-    /// Asks the publisher for a keyframe; drain afterwards.
-    pub fn request_keyframe(&mut self, mid: Mid, rid: Option<&str>) {
-        let rid = rid.map(Rid::from);
-        if let Some(stream) = self.rtc.direct_api().stream_rx_by_mid(mid, rid) {
+    /// Asks the publisher for a keyframe of the stream with that SSRC; drain afterwards.
+    pub fn request_keyframe(&mut self, ssrc: Ssrc) {
+        if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
         }
     }

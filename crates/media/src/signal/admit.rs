@@ -5,10 +5,11 @@ use std::time::SystemTime;
 use auralink_token::{Claims, KeyRing, Verified};
 use auralink_types::UserKey;
 use axum::http::{HeaderMap, StatusCode, header};
-use livekit_protocol::TrackSource;
+use livekit_protocol::{JoinRequest, TrackSource, participant_info as info};
 
 use crate::command::Admission;
-use crate::participant::Grants;
+use crate::participant::{Grants, Kind};
+use crate::profile::{Profile, ProfileChange};
 
 /// Longest identity and room name.
 const MAX_NAME: usize = 256;
@@ -40,6 +41,25 @@ pub struct Admitted {
     pub admission: Admission,
     /// For fresh tokens.
     pub verified: Verified,
+}
+
+impl Admission {
+    /// Takes what a join request says of its sender, as far as the token lets them say it.
+    pub fn take_profile(&mut self, request: &mut JoinRequest) -> Result<(), Refusal> {
+        let mut change = ProfileChange {
+            name: String::new(),
+            metadata: std::mem::take(&mut request.metadata),
+            attributes: std::mem::take(&mut request.participant_attributes),
+        };
+        if !self.grants.update_metadata
+            && let Err(error) = change.restrict()
+        {
+            tracing::debug!(user = %self.user.user, %error, "join request was not followed in full");
+        }
+        self.profile
+            .apply(change)
+            .map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, format!("join_request: {error}")))
+    }
 }
 
 /// Checks the token of a request.
@@ -77,10 +97,13 @@ pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) 
     let admission = Admission {
         user: UserKey::new(verified.api_key.as_str(), claims.identity.as_str()),
         room: claims.video.room.as_str().into(),
-        name: claims.name.clone(),
-        metadata: claims.metadata.clone(),
-        attributes: claims.attributes.clone(),
+        profile: Profile {
+            name: claims.name.clone(),
+            metadata: claims.metadata.clone(),
+            attributes: claims.attributes.clone(),
+        },
         grants: grants(claims),
+        kind: kind(claims),
     };
     Ok(Admitted { admission, verified })
 }
@@ -100,6 +123,21 @@ fn grants(claims: &Claims) -> Grants {
         sources: claims.video.can_publish_sources.iter().map(source).collect(),
         update_metadata: claims.video.can_update_own_metadata(),
         hidden: claims.video.hidden,
+        recorder: claims.video.recorder,
+        agent: claims.video.agent,
+        subscribe_metrics: claims.video.can_subscribe_metrics,
+    }
+}
+
+/// SDKs write kinds in lower case, the protocol names them in upper case; unknown ones count as standard.
+fn kind(claims: &Claims) -> Kind {
+    let details = claims.kind_details.iter();
+    Kind {
+        kind: info::Kind::from_str_name(&claims.kind.to_uppercase()).unwrap_or_default() as i32,
+        details: details
+            .filter_map(|name| info::KindDetail::from_str_name(&name.to_uppercase()))
+            .map(|detail| detail as i32)
+            .collect(),
     }
 }
 

@@ -102,8 +102,9 @@ fn open(
     upgrade: Upgrade,
 ) -> Result<Response, Refusal> {
     let query = query.unwrap_or_default();
-    let admitted = admit::admit(&signalling.keys, &query, headers, SystemTime::now())?;
-    let request = join_request::read(&query)?;
+    let mut admitted = admit::admit(&signalling.keys, &query, headers, SystemTime::now())?;
+    let mut request = join_request::read(&query)?;
+    admitted.admission.take_profile(&mut request)?;
     let upgrade = upgrade.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
     let id = signalling.next_socket();
     Ok(upgrade

@@ -59,14 +59,19 @@ pub(super) async fn serve(
     }
     let start = Instant::now();
     let mut ping = interval_at(start + PING_EVERY, PING_EVERY);
-    let mut refresh = interval_at(start + Duration::from_secs(1), REFRESH_EVERY);
+    let mut refresh = interval_at(start, REFRESH_EVERY);
     let mut heard = start;
+    // The answer to the join is the first message a client takes, however long it is in coming.
+    let mut greeted = false;
     loop {
         let frame = tokio::select! {
             // Goodbyes must leave before anything else is read.
             biased;
             message = outgoing.recv() => match message {
-                Some(message) => Frame::Binary(message.encode_to_vec().into()),
+                Some(message) => {
+                    greeted = true;
+                    Frame::Binary(message.encode_to_vec().into())
+                }
                 None => break,
             },
             frame = receiver.next() => {
@@ -92,7 +97,7 @@ pub(super) async fn serve(
                 }
                 Frame::Ping(Vec::new().into())
             }
-            _ = refresh.tick() => {
+            _ = refresh.tick(), if greeted => {
                 let minted =
                     signalling.keys.mint(&verified.api_key, &verified.claims, REFRESH_TTL, SystemTime::now());
                 let Ok(token) = minted else { continue };

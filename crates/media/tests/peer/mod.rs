@@ -43,6 +43,8 @@ pub enum Shape {
 #[derive(Clone, Debug)]
 pub struct Heard {
     pub mid: Mid,
+    pub ssrc: u32,
+    pub at: Instant,
     pub seq: u64,
     pub timestamp: u32,
     pub codec: Codec,
@@ -165,27 +167,40 @@ impl Peer {
 
     /// Announces a track and offers its line.
     pub async fn publish(&mut self, cid: &str, kind: MediaKind) {
-        self.publish_as(cid, kind, proto::encryption::Type::None).await;
+        self.announce(cid, kind, proto::AddTrackRequest::default()).await;
+        self.offer_line(cid, cid, kind).await;
     }
 
     /// The same for a track that says how it is encrypted from end to end.
     pub async fn publish_as(&mut self, cid: &str, kind: MediaKind, encryption: proto::encryption::Type) {
-        let video = kind == MediaKind::Video;
+        let request = proto::AddTrackRequest {
+            encryption: encryption as i32,
+            ..Default::default()
+        };
+        self.announce(cid, kind, request).await;
+        self.offer_line(cid, cid, kind).await;
+    }
+
+    /// Announces a track.
+    pub async fn announce(&mut self, cid: &str, kind: MediaKind, request: proto::AddTrackRequest) {
+        let r#type = match kind {
+            MediaKind::Video => proto::TrackType::Video,
+            MediaKind::Audio => proto::TrackType::Audio,
+        };
         self.ask(Ask::AddTrack(proto::AddTrackRequest {
             cid: cid.into(),
             name: cid.into(),
-            encryption: encryption as i32,
-            r#type: if video {
-                proto::TrackType::Video
-            } else {
-                proto::TrackType::Audio
-            } as i32,
-            ..Default::default()
+            r#type: r#type as i32,
+            ..request
         }))
         .await;
+    }
+
+    /// Offers the line of a track; `id` is what its `a=msid` calls it.
+    pub async fn offer_line(&mut self, cid: &str, id: &str, kind: MediaKind) {
         let mut api = self.publisher.rtc.sdp_api();
         let stream = Some(format!("stream-{cid}"));
-        let mid = api.add_media(kind, Direction::SendOnly, stream, Some(cid.into()), None);
+        let mid = api.add_media(kind, Direction::SendOnly, stream, Some(id.into()), None);
         self.sending.insert(cid.into(), mid);
         let (offer, pending) = api.apply().unwrap();
         self.send_offer(offer, pending).await;
@@ -244,7 +259,11 @@ impl Peer {
                 }
                 if let Some((id, pending)) = self.pending.take() {
                     if id == answer.id {
-                        let parsed = SdpAnswer::from_sdp_string(&answer.sdp).unwrap();
+                        // Not every client pays heed to it.
+                        let sdp = answer
+                            .sdp
+                            .replace("max-message-size:65536", "max-message-size:262144");
+                        let parsed = SdpAnswer::from_sdp_string(&sdp).unwrap();
                         self.publisher
                             .rtc
                             .sdp_api()
@@ -331,6 +350,8 @@ impl Peer {
                     .map(|s| s.mid());
                 self.heard.push(Heard {
                     mid: stream.or(packet.header.ext_vals.mid).unwrap(),
+                    ssrc: *packet.header.ssrc,
+                    at: Instant::now(),
                     seq: *packet.seq_no,
                     timestamp: packet.header.timestamp,
                     codec: params.spec().codec,
@@ -423,12 +444,45 @@ impl Peer {
         self.flush().await;
     }
 
+    /// Starts the track's stream anew: another SSRC, whose numbers start at `seq`.
+    pub fn renew(&mut self, cid: &str, seq: u64) {
+        let mid = self.sending[cid];
+        let mut api = self.publisher.rtc.direct_api();
+        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
+        api.reset_stream_tx(mid, None, ssrc, Some(rtx)).unwrap();
+        self.seq.insert(mid, seq.into());
+    }
+
     pub async fn say(&mut self, label: &str, packet: &proto::DataPacket) {
         let id = self.channels[label];
-        let mut channel = self.publisher.rtc.channel(id).unwrap();
-        assert!(channel.write(true, &packet.encode_to_vec()).unwrap());
-        self.publisher.tick();
-        self.flush().await;
+        let bytes = packet.encode_to_vec();
+        // What went before may still fill the buffer.
+        for _ in 0..500 {
+            let mut channel = self.publisher.rtc.channel(id).unwrap();
+            let written = channel.write(true, &bytes).unwrap();
+            self.publisher.tick();
+            self.flush().await;
+            if written {
+                return;
+            }
+            self.step().await;
+        }
+        panic!("the channel stays full");
+    }
+
+    /// Whether no offer of this client's is under way, and the line of that track is agreed.
+    pub fn agreed(&self, cid: &str) -> bool {
+        self.pending.is_none() && self.publisher.rtc.media(self.sending[cid]).is_some()
+    }
+
+    /// What the server last said of whether this client may have a track.
+    pub fn allowed(&self, track_sid: &str) -> Option<bool> {
+        self.messages.iter().rev().find_map(|m| match m {
+            Message::SubscriptionPermissionUpdate(update) if update.track_sid == track_sid => {
+                Some(update.allowed)
+            }
+            _ => None,
+        })
     }
 
     pub fn join_response(&self) -> Option<&proto::JoinResponse> {

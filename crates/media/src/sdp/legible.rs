@@ -1,0 +1,437 @@
+//! Offers of all sorts, brought into the form that the parser behind can read, and answers brought back.
+//!
+//! The parser knows the offers of browsers. Others are just as valid: `b=` twice, no direction (RFC 8866 section 6.7:
+//! then `sendrecv`), a direction or extensions for the whole session, transports of another time (RFC 8829 section
+//! 5.1.2), lines of kinds that no media server knows, no bundle (RFC 9143: then every line has a transport of its own, of
+//! which there is one here, for the first). What nobody needs is left out, defaults are written out, and an
+//! answer is given line by line in the terms of the offer (RFC 3264 section 6).
+
+use super::lines::{Attribute, Description, Direction, MediaLine};
+
+const RTP: &str = "UDP/TLS/RTP/SAVPF";
+const SCTP: &str = "UDP/DTLS/SCTP";
+const CHANNELS: &str = "webrtc-datachannel";
+
+/// Port of SCTP inside DTLS where none is named (RFC 8841 section 5.2).
+const SCTP_PORT: &str = "5000";
+
+/// Streams that the older way of naming an SCTP port tells (draft-ietf-mmusic-sctp-sdp-07).
+const SCTP_STREAMS: &str = "1024";
+
+const BUNDLE: &str = "a=group:BUNDLE";
+
+/// Lines that stand before the attributes of a session, as the parser wants them where the offer has it otherwise.
+const ORIGIN: &str = "o=- 1 1 IN IP4 0.0.0.0";
+
+/// What the offer said of a line in words of its own.
+#[derive(Debug)]
+struct Wording {
+    kind: String,
+    protocol: String,
+    formats: Vec<String>,
+    mid: Option<String>,
+    /// Not to be answered but with a refusal.
+    refused: bool,
+    /// Had no mid, and was given one.
+    given: bool,
+}
+
+/// An offer in legible form.
+#[derive(Debug)]
+pub struct LegibleOffer {
+    /// The offer as the parser can read it.
+    pub description: Description,
+    wording: Vec<Wording>,
+    bundled: bool,
+}
+
+impl LegibleOffer {
+    /// Takes an offer as it came.
+    pub fn new(mut offer: Description) -> Self {
+        let inherited = tidy_session(&mut offer.session);
+        let mut wording = Vec::with_capacity(offer.media.len());
+        for (index, line) in offer.media.iter_mut().enumerate() {
+            let mut said = Wording {
+                kind: line.kind.clone(),
+                protocol: line.protocol.clone(),
+                formats: line.formats.clone(),
+                mid: line.mid().map(str::to_owned),
+                refused: false,
+                given: false,
+            };
+            match protocol_of(line) {
+                Some(protocol) => line.protocol = protocol.into(),
+                None => said.refused = true,
+            }
+            if said.mid.is_none() {
+                // Not a name that a client would choose.
+                let mid = format!("line{index}");
+                line.attributes.push(Attribute::new("mid", mid));
+                said.given = true;
+            }
+            tidy_line(line, &inherited);
+            wording.push(said);
+        }
+        let bundled = inherited.bundle.is_some();
+        let mut bundle = Vec::new();
+        for (line, said) in offer.media.iter().zip(&mut wording) {
+            // Written in above where there was none.
+            let mid = line.mid().unwrap_or_default();
+            if said.refused || line.port == "0" {
+                continue;
+            }
+            match &inherited.bundle {
+                Some(mids) => said.refused = !mids.iter().any(|one| one == mid),
+                None => said.refused = !bundle.is_empty(),
+            }
+            if !said.refused {
+                bundle.push(mid.to_owned());
+            }
+        }
+        offer.session.push(format!("a=group:BUNDLE {}", bundle.join(" ")));
+        let mut refused = wording.iter().map(|said| said.refused);
+        offer.media.retain(|_| !refused.next().unwrap_or_default());
+        Self {
+            description: offer,
+            wording,
+            bundled,
+        }
+    }
+
+    /// Brings an answer into the words of the offer.
+    pub fn reword(&self, answer: &mut Description) {
+        let mut answered = std::mem::take(&mut answer.media).into_iter();
+        for said in &self.wording {
+            if said.refused {
+                answer.media.push(said.refusal());
+            } else if let Some(mut line) = answered.next() {
+                said.reword(&mut line);
+                answer.media.push(line);
+            }
+        }
+        if !self.bundled {
+            answer.session.retain(|line| !line.starts_with(BUNDLE));
+        }
+    }
+}
+
+impl Wording {
+    fn reword(&self, line: &mut MediaLine) {
+        if self.given {
+            line.remove(|a| a.name == "mid");
+        }
+        if line.protocol != self.protocol && line.kind == "application" && self.formats != [CHANNELS] {
+            let port = self.formats.first().map_or(SCTP_PORT, String::as_str);
+            let map = format!("{port} {CHANNELS} {SCTP_STREAMS}");
+            line.remove(|a| a.name == "sctp-port");
+            line.attributes.push(Attribute::new("sctpmap", map));
+            line.formats = self.formats.clone();
+        }
+        line.protocol.clone_from(&self.protocol);
+    }
+
+    fn refusal(&self) -> MediaLine {
+        let mid = self.mid.iter().map(|mid| Attribute::new("mid", mid.clone()));
+        MediaLine {
+            kind: self.kind.clone(),
+            port: "0".into(),
+            protocol: self.protocol.clone(),
+            formats: self.formats.clone(),
+            others: vec!["c=IN IP4 0.0.0.0".into()],
+            attributes: mid
+                .chain([Attribute::flag(Direction::Inactive.as_str())])
+                .collect(),
+        }
+    }
+}
+
+/// What the session says about all of its lines.
+#[derive(Default)]
+struct Inherited {
+    direction: Option<Direction>,
+    extensions: Vec<Attribute>,
+    /// Lines that share one transport.
+    bundle: Option<Vec<String>>,
+}
+
+fn tidy_session(session: &mut Vec<String>) -> Inherited {
+    let mut inherited = Inherited::default();
+    let origin = session.iter().find(|line| line.starts_with("o=")).cloned();
+    let numbered = |line: &String| {
+        line.split_whitespace()
+            .nth(1)
+            .is_some_and(|id| id.parse::<u64>().is_ok())
+    };
+    let mut tidy = vec![
+        "v=0".to_owned(),
+        origin.filter(numbered).unwrap_or_else(|| ORIGIN.to_owned()),
+        "s=-".to_owned(),
+        "t=0 0".to_owned(),
+    ];
+    for line in session.drain(..) {
+        let Some(attribute) = line.strip_prefix("a=") else {
+            continue;
+        };
+        if let Some(mids) = line.strip_prefix(BUNDLE) {
+            inherited.bundle = Some(mids.split_whitespace().map(str::to_owned).collect());
+        } else if let Some(direction) = Direction::from_name(attribute) {
+            inherited.direction = Some(direction);
+        } else if let Some(extension) = attribute.strip_prefix("extmap:") {
+            inherited.extensions.push(Attribute::new("extmap", extension));
+        } else {
+            tidy.push(line);
+        }
+    }
+    *session = tidy;
+    inherited
+}
+
+/// The protocol as the parser knows it; `None` for a line that can only be refused.
+fn protocol_of(line: &MediaLine) -> Option<&'static str> {
+    let profile = line.protocol.rsplit('/').next().unwrap_or_default();
+    match line.kind.as_str() {
+        "audio" | "video" if line.protocol.contains("RTP/") => {
+            matches!(profile, "AVP" | "AVPF" | "SAVP" | "SAVPF").then_some(RTP)
+        }
+        "application" if line.protocol.ends_with("DTLS/SCTP") => Some(SCTP),
+        _ => None,
+    }
+}
+
+fn tidy_line(line: &mut MediaLine, inherited: &Inherited) {
+    line.others.clear();
+    if line.port == "0" && line.attributes.iter().any(|a| a.name == "bundle-only") {
+        // Not refused: it shares the transport of another line (RFC 9143 section 6).
+        line.port = "9".into();
+        line.remove(|a| a.name == "bundle-only");
+    }
+    if line.protocol == SCTP {
+        tidy_channels(line);
+        return;
+    }
+    keep_one(line, "mid");
+    keep_one(line, "setup");
+    let direction = line
+        .written_direction()
+        .or(inherited.direction)
+        .unwrap_or(Direction::SendRecv);
+    line.remove(|a| a.value.is_none() && Direction::from_name(&a.name).is_some());
+    line.set_direction(direction);
+    for extension in &inherited.extensions {
+        let id = |a: &Attribute| a.text().split([' ', '/']).next().unwrap_or_default().to_owned();
+        let known = line
+            .attributes
+            .iter()
+            .any(|a| a.name == "extmap" && id(a) == id(extension));
+        if !known {
+            line.attributes.push(extension.clone());
+        }
+    }
+    // A dynamic payload type without a name can't be meant (RFC 8866 section 6.6); one named twice means the first.
+    let mut named: Vec<String> = Vec::new();
+    line.attributes.retain(|attribute| {
+        if attribute.name != "rtpmap" {
+            return true;
+        }
+        let format = attribute.text().split(' ').next().unwrap_or_default().to_owned();
+        let fresh = !named.contains(&format);
+        named.push(format);
+        fresh
+    });
+    let mut seen: Vec<String> = Vec::new();
+    line.formats.retain(|format| {
+        let fixed = format.parse::<u8>().is_ok_and(|pt| pt < FIRST_DYNAMIC);
+        let fresh = !seen.contains(format);
+        seen.push(format.clone());
+        fresh && (fixed || named.contains(format))
+    });
+}
+
+/// Payload types below may go without a name.
+const FIRST_DYNAMIC: u8 = 35;
+
+fn tidy_channels(line: &mut MediaLine) {
+    keep_one(line, "mid");
+    keep_one(line, "setup");
+    if line.formats != [CHANNELS] {
+        let port = line.formats.first().cloned().unwrap_or_else(|| SCTP_PORT.into());
+        line.formats = vec![CHANNELS.into()];
+        line.remove(|a| a.name == "sctpmap");
+        line.attributes.push(Attribute::new("sctp-port", port));
+    }
+}
+
+fn keep_one(line: &mut MediaLine, name: &str) {
+    let mut first = true;
+    line.attributes
+        .retain(|a| a.name != name || std::mem::take(&mut first));
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Instant;
+
+    use super::super::rules::config;
+    use super::super::{LineKind, read_offer};
+    use super::*;
+    use crate::session::Session;
+
+    const SESSION: &str = "v=0\r\no=- 4611731400430051336 2 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\n";
+    const KEYS: &str = "a=ice-ufrag:abcd\r\na=ice-pwd:aaaaaaaaaaaaaaaaaaaaaaaa\r\na=setup:actpass\r\n\
+        a=fingerprint:sha-256 00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF:00:11:22:33:44:55:66:77:88:99:AA:BB:CC:DD:EE:FF\r\n";
+    const OPUS: &str = "a=rtpmap:111 opus/48000/2\r\na=rtcp-mux\r\n";
+
+    fn answer_to(offer: &str) -> Result<Description, String> {
+        let offer = Description::parse(offer).map_err(|error| error.to_string())?;
+        let offer = LegibleOffer::new(offer);
+        let mut session = Session::new(Instant::now(), &config()).map_err(|error| error.to_string())?;
+        let answer = session
+            .accept(&offer.description.to_string())
+            .map_err(|error| error.to_string())?;
+        let mut answer = Description::parse(&answer).map_err(|error| error.to_string())?;
+        offer.reword(&mut answer);
+        Ok(answer)
+    }
+
+    fn audio(extra: &str) -> String {
+        format!("{SESSION}m=audio 9 UDP/TLS/RTP/SAVPF 111\r\n{extra}a=mid:0\r\n{OPUS}{KEYS}")
+    }
+
+    #[test]
+    fn bandwidth_lines_titles_and_keys_of_a_line_are_no_obstacle() {
+        let lines = "i=voice\r\nc=IN IP4 0.0.0.0\r\nb=AS:64\r\nb=TIAS:64000\r\nk=clear:x\r\na=sendonly\r\n";
+        let answer = answer_to(&audio(lines)).unwrap();
+        assert_eq!(answer.line("0").unwrap().direction(), Direction::RecvOnly);
+    }
+
+    #[test]
+    fn a_line_without_a_direction_goes_both_ways_and_one_of_the_session_holds_for_it() {
+        let offer = LegibleOffer::new(Description::parse(&audio("")).unwrap());
+        assert_eq!(read_offer(&offer.description)[0].direction, Direction::SendRecv);
+        answer_to(&audio("")).unwrap();
+        let whole = audio("").replace("t=0 0\r\n", "t=0 0\r\na=sendonly\r\n");
+        let offer = LegibleOffer::new(Description::parse(&whole).unwrap());
+        assert_eq!(read_offer(&offer.description)[0].direction, Direction::SendOnly);
+        answer_to(&whole).unwrap();
+    }
+
+    #[test]
+    fn transports_of_another_time_are_taken_and_answered_in_kind() {
+        for protocol in [
+            "RTP/SAVPF",
+            "UDP/TLS/RTP/SAVP",
+            "TCP/TLS/RTP/SAVPF",
+            "RTP/AVPF",
+            "TCP/DTLS/RTP/SAVPF",
+        ] {
+            let offer = audio("a=sendonly\r\n").replace("UDP/TLS/RTP/SAVPF", protocol);
+            let answer = answer_to(&offer).unwrap();
+            assert_eq!(answer.media[0].protocol, protocol);
+            assert_ne!(answer.media[0].port, "0");
+        }
+        let channels = format!(
+            "{SESSION}m=application 9 DTLS/SCTP 5000\r\na=mid:data\r\na=sctpmap:5000 webrtc-datachannel 1024\r\n{KEYS}"
+        );
+        let line = &answer_to(&channels).unwrap().media[0];
+        assert_eq!(
+            (line.protocol.as_str(), line.formats.as_slice()),
+            ("DTLS/SCTP", &["5000".to_owned()][..])
+        );
+        assert!(
+            line.values("sctpmap")
+                .next()
+                .unwrap()
+                .starts_with("5000 webrtc-datachannel")
+        );
+        assert_eq!(line.values("sctp-port").count(), 0);
+    }
+
+    #[test]
+    fn lines_of_unknown_kinds_are_refused_in_their_place() {
+        let text = "m=image 9 udptl t38\r\na=mid:fax\r\nm=text 9 UDP/TLS/RTP/SAVPF 98\r\na=mid:rtt\r\na=rtpmap:98 t140/1000\r\n";
+        let offer = audio("a=sendonly\r\n").replace("m=audio", &format!("{text}m=audio"));
+        let answer = answer_to(&offer).unwrap();
+        let kinds: Vec<(&str, bool)> = answer
+            .media
+            .iter()
+            .map(|l| (l.kind.as_str(), l.port == "0"))
+            .collect();
+        assert_eq!(kinds, [("image", true), ("text", true), ("audio", false)]);
+        assert_eq!(answer.media[0].mid(), Some("fax"));
+    }
+
+    #[test]
+    fn a_line_without_a_mid_is_answered_without_one() {
+        let offer = audio("a=sendonly\r\n").replace("a=mid:0\r\n", "");
+        let legible = LegibleOffer::new(Description::parse(&offer).unwrap());
+        assert_eq!(read_offer(&legible.description)[0].kind, LineKind::Audio);
+        let answer = answer_to(&offer).unwrap();
+        assert_eq!(answer.media[0].mid(), None);
+        assert!(!answer.to_string().contains("line0"), "{answer}");
+        assert!(!answer.to_string().contains("BUNDLE"), "{answer}");
+    }
+
+    #[test]
+    fn lines_that_want_a_transport_of_their_own_are_refused_but_for_the_first() {
+        let second = audio("")
+            .replace("mid:0", "mid:1")
+            .split_once("m=")
+            .unwrap()
+            .1
+            .to_owned();
+        let answer = answer_to(&format!("{}m={second}", audio(""))).unwrap();
+        let ports: Vec<bool> = answer.media.iter().map(|line| line.port == "0").collect();
+        assert_eq!(ports, [false, true]);
+        let bundled = audio("").replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE 1 0\r\n");
+        let answer = answer_to(&format!("{bundled}m={second}")).unwrap();
+        assert!(
+            answer.media.iter().all(|line| line.port != "0"),
+            "whatever the order of their names"
+        );
+    }
+
+    #[test]
+    fn a_line_that_only_shares_a_transport_is_not_a_refused_one() {
+        let second = "m=audio 0 UDP/TLS/RTP/SAVPF 111\r\na=bundle-only\r\na=mid:1\r\na=sendonly\r\na=rtpmap:111 opus/48000/2\r\n";
+        let offer = audio("a=sendonly\r\n").replace("t=0 0\r\n", "t=0 0\r\na=group:BUNDLE 0 1\r\n");
+        let answer = answer_to(&format!("{offer}{second}")).unwrap();
+        assert_ne!(answer.line("1").unwrap().port, "0");
+        assert_eq!(answer.line("1").unwrap().direction(), Direction::RecvOnly);
+    }
+
+    #[test]
+    fn sessions_may_say_more_or_less_than_browsers_do() {
+        let keys_above = format!(
+            "{}{KEYS}m=audio 9 UDP/TLS/RTP/SAVPF 111 120\r\na=mid:0\r\n{OPUS}a=rtpmap:111 opus/48000/2\r\n",
+            SESSION
+                .replace("s=-\r\n", "s= \r\ni=call\r\nu=http://x\r\ne=a@b\r\nc=IN IP4 0.0.0.0\r\nb=CT:1\r\nb=AS:1\r\n")
+                .replace("t=0 0\r\n", "t=3034423619 3042462419\r\nr=7d 1h 0\r\nz=0 0\r\na=extmap:1 urn:ietf:params:rtp-hdrext:sdes:mid\r\n")
+                .replace("4611731400430051336", "99999999999999999999999")
+        );
+        let answer = answer_to(&keys_above).unwrap();
+        let line = answer.line("0").unwrap();
+        assert_eq!(line.formats, ["111"]);
+        assert_eq!(line.values("extmap").count(), 1);
+    }
+
+    #[test]
+    fn offers_of_browsers_stay_as_they_are_but_for_addresses() {
+        for text in [
+            include_str!("../../tests/offers/chromium_join.sdp"),
+            include_str!("../../tests/offers/chromium_publish.sdp"),
+        ] {
+            let before = Description::parse(text).unwrap();
+            let after = LegibleOffer::new(before.clone()).description;
+            assert_eq!(read_offer(&after), read_offer(&before));
+            for (after, before) in after.media.iter().zip(&before.media) {
+                assert_eq!(after.formats, before.formats);
+                let sorted = |line: &MediaLine| {
+                    let mut all: Vec<String> = line.attributes.iter().map(|a| format!("{a:?}")).collect();
+                    all.sort();
+                    all
+                };
+                assert_eq!(sorted(after), sorted(before));
+            }
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Who gets whose tracks: what a subscriber wants, and what a publisher allows.
+
+use auralink_types::TrackId;
+use livekit_protocol as proto;
+use str0m::media::Mid;
+
+use crate::participant::{Participant, Pid};
+
+/// Highest of the three layers that clients can ask for.
+const HIGHEST: usize = 2;
+
+/// One participant's subscription to somebody's track.
+#[derive(Debug)]
+pub struct Subscription {
+    /// Whose track.
+    pub publisher: Pid,
+    /// Whether it is a video.
+    pub video: bool,
+    /// Whether the client wants it at all.
+    pub desired: bool,
+    /// Whether the token and the publisher let the client have it.
+    pub allowed: bool,
+    /// Whether the client paused it.
+    pub disabled: bool,
+    /// Highest layer the client wants, 0 to 2.
+    pub ceiling: usize,
+    /// Line it is sent on.
+    pub mid: Option<Mid>,
+}
+
+impl Subscription {
+    /// A subscription without a line.
+    pub fn new(publisher: Pid, video: bool, desired: bool, allowed: bool) -> Self {
+        Self {
+            publisher,
+            video,
+            desired,
+            allowed,
+            disabled: false,
+            ceiling: HIGHEST,
+            mid: None,
+        }
+    }
+
+    /// Whether a line is to be had for it.
+    pub fn is_wanted(&self) -> bool {
+        self.desired && self.allowed
+    }
+}
+
+/// Whom a publisher lets have which of his tracks; everybody everything until he says otherwise.
+#[derive(Clone, Debug)]
+pub struct Permissions {
+    everybody: bool,
+    some: Vec<proto::TrackPermission>,
+}
+
+impl Default for Permissions {
+    fn default() -> Self {
+        Self {
+            everybody: true,
+            some: Vec::new(),
+        }
+    }
+}
+
+impl From<proto::SubscriptionPermission> for Permissions {
+    fn from(said: proto::SubscriptionPermission) -> Self {
+        Self {
+            everybody: said.all_participants,
+            some: said.track_permissions,
+        }
+    }
+}
+
+impl Permissions {
+    /// Whether that participant may have that track.
+    pub fn allow(&self, subscriber: &Participant, track: &TrackId) -> bool {
+        self.allow_named(subscriber.user.user.as_str(), subscriber.sid.as_str(), track)
+    }
+
+    fn allow_named(&self, identity: &str, sid: &str, track: &TrackId) -> bool {
+        let meant = |one: &&proto::TrackPermission| {
+            if one.participant_identity.is_empty() {
+                one.participant_sid == sid
+            } else {
+                one.participant_identity == identity
+            }
+        };
+        let grants = |one: &proto::TrackPermission| {
+            one.all_tracks || one.track_sids.iter().any(|sid| sid == track.as_str())
+        };
+        self.everybody || self.some.iter().filter(meant).any(grants)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_those_named_may_have_what_is_named_for_them() {
+        let track = TrackId::new("TR_1");
+        let other = TrackId::new("TR_2");
+        let to = |identity: &str, sid: &str, all_tracks, tracks: &[&str]| proto::TrackPermission {
+            participant_identity: identity.into(),
+            participant_sid: sid.into(),
+            all_tracks,
+            track_sids: tracks.iter().map(|sid| (*sid).to_owned()).collect(),
+        };
+        let permissions = Permissions::from(proto::SubscriptionPermission {
+            all_participants: false,
+            track_permissions: vec![to("bob", "", false, &["TR_1"]), to("", "PA_c", true, &[])],
+        });
+        assert!(permissions.allow_named("bob", "PA_b", &track));
+        assert!(!permissions.allow_named("bob", "PA_b", &other));
+        assert!(permissions.allow_named("carol", "PA_c", &other));
+        assert!(!permissions.allow_named("dave", "PA_d", &track));
+        assert!(Permissions::default().allow_named("dave", "PA_d", &track));
+    }
+}
