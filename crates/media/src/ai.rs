@@ -5,10 +5,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 use auralink_engine::{Outcome, PolicyBook, ProbeGate, Processor, Refused, StreamId};
-use auralink_types::{Event, MetricRow, Rung, TrackId};
+use auralink_types::{Event, MetricRow, Rung};
 use tokio::sync::{Notify, mpsc};
 
-use crate::participant::Pid;
+use crate::participant::TrackKey;
 
 /// Rows that may wait for the store; beyond it they are dropped and counted.
 pub const ROWS: usize = 4096;
@@ -72,17 +72,13 @@ pub(crate) struct AiState {
     /// Version of the book when it was last read.
     pub(crate) read: u64,
     /// Whose stream an outcome is about.
-    pub(crate) streams: HashMap<StreamId, (Pid, TrackId)>,
+    pub(crate) streams: HashMap<StreamId, TrackKey>,
     /// Taps that want to hear of time passing.
-    pub(crate) timers: BTreeSet<(Instant, Pid, TrackId)>,
+    pub(crate) timers: BTreeSet<(Instant, TrackKey)>,
     /// How legs come back to a core that failed.
     pub(crate) gate: ProbeGate,
-    /// When the next rows are due.
-    pub(crate) next_rows: Instant,
     /// The wall clock at one instant; later times are counted from it, so that steps of the clock don't matter.
     pub(crate) epoch: (Instant, SystemTime),
-    /// Rows that found the channel full.
-    pub(crate) rows_dropped: u64,
 }
 
 impl AiState {
@@ -93,9 +89,7 @@ impl AiState {
             streams: HashMap::new(),
             timers: BTreeSet::new(),
             gate: ProbeGate::new(),
-            next_rows: now,
             epoch: (now, wall),
-            rows_dropped: 0,
         }
     }
 

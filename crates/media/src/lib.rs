@@ -18,15 +18,16 @@
 #![forbid(unsafe_code)]
 
 mod ai;
+mod arena;
 mod arrival;
 mod command;
 mod config;
-mod core;
 mod data;
-mod driver;
+mod leg;
 mod line;
 mod matching;
 mod metrics;
+mod outbox;
 mod participant;
 mod profile;
 mod quality;
@@ -35,8 +36,10 @@ mod sdp;
 mod sequence;
 mod server;
 mod session;
+mod shard;
 mod signal;
 mod subscription;
+mod switchboard;
 pub mod tap;
 mod track;
 mod transport;

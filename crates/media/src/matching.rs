@@ -107,7 +107,7 @@ mod tests {
             r#type: r#type as i32,
             ..Default::default()
         };
-        Track::new(TrackId::new(format!("TR_{cid}")), request)
+        Track::new(TrackId::new(format!("TR_{cid}")), 0, request)
     }
 
     fn line(mid: &str, kind: LineKind, cid: Option<&str>) -> OfferedLine {

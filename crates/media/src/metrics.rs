@@ -71,6 +71,8 @@ pub struct Counters {
     pub keyframe_requests: u64,
     /// Sessions ended by an error or a panic.
     pub failed_sessions: u64,
+    /// Metric rows that found their queue full.
+    pub rows_dropped: u64,
     /// Events for the application that found their queue full.
     pub events_dropped: u64,
 }

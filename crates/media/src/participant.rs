@@ -8,10 +8,12 @@ use auralink_types::{
 };
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use str0m::media::Mid;
+use str0m::format::PayloadParams;
+use str0m::media::{Mid, Pt};
+use str0m::rtp::{RtpHeader, Ssrc};
 use tokio::sync::mpsc;
 
-use crate::line::Line;
+use crate::arena::Handle;
 use crate::profile::Profile;
 use crate::quality::QualityMeter;
 use crate::sdp::OfferedLine;
@@ -19,9 +21,24 @@ use crate::subscription::{Permissions, Subscription};
 use crate::track::Track;
 use crate::transport::{Role, Transport};
 
-/// Handle of a participant inside the server; never reused.
+/// Handle of a room inside its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Pid(pub u64);
+pub struct RoomId(pub Handle);
+
+/// Handle of a participant inside their room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub Handle);
+
+/// Handle of a published track inside a shard.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct TrackKey {
+    /// In which room.
+    pub room: RoomId,
+    /// Whose it is.
+    pub pid: Pid,
+    /// Its number among theirs.
+    pub serial: u32,
+}
 
 /// Handle of one signalling socket; a resumed participant has a new one, and messages of the old are void.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -77,6 +94,24 @@ pub struct Socket {
     pub queue: mpsc::Sender<proto::SignalResponse>,
 }
 
+/// Most streams and formats remembered of one publisher; beyond it they are found anew.
+const MAX_ROUTES: usize = 64;
+
+/// Where packets of one stream and format belong.
+#[derive(Clone, Copy, Debug)]
+pub struct Route {
+    ssrc: Ssrc,
+    pt: Pt,
+    /// Which of the publisher's tracks.
+    pub track: usize,
+    /// Which of its layers.
+    pub layer: usize,
+    /// What the payload type stands for.
+    pub params: PayloadParams,
+    /// Whether it is RED around that.
+    pub red: bool,
+}
+
 /// Reliable messages that wait for room in the channel.
 #[derive(Debug, Default)]
 pub struct Backlog {
@@ -92,8 +127,6 @@ pub struct Participant {
     pub sid: ParticipantId,
     /// Tenant and identity.
     pub user: UserKey,
-    /// The room.
-    pub room: RoomKey,
     /// Name, metadata and attributes.
     pub profile: Profile,
     /// What he may do.
@@ -120,6 +153,10 @@ pub struct Participant {
     pub sends: Vec<OfferedLine>,
     /// Tracks he publishes.
     pub tracks: Vec<Track>,
+    /// Tracks he has published so far.
+    pub serials: u32,
+    /// Where packets belong that arrive under an SSRC with a payload type; gathered as they come.
+    pub routes: Vec<Route>,
     /// Whom he lets have his tracks.
     pub permissions: Permissions,
     /// Tracks of others that he may ask for.
@@ -266,8 +303,46 @@ impl Participant {
         std::iter::once((Role::Publisher, &self.publisher)).chain(subscriber)
     }
 
-    /// The line with that mid on which he is sent something.
-    pub fn sending_line_mut(&mut self, mid: Mid) -> Option<&mut Line> {
-        self.sending_mut().line_mut(mid)
+    /// The published track of that number.
+    pub fn track_of(&mut self, serial: u32) -> Option<&mut Track> {
+        self.tracks.iter_mut().find(|track| track.serial == serial)
+    }
+
+    /// Where a packet that arrives belongs; resolved once for each stream and format.
+    pub fn route(&mut self, header: &RtpHeader) -> Option<Route> {
+        let (ssrc, pt) = (header.ssrc, header.payload_type);
+        let known = self
+            .routes
+            .iter()
+            .find(|route| route.ssrc == ssrc && route.pt == pt);
+        if let Some(route) = known {
+            return Some(*route);
+        }
+        let (params, red) = self.publisher.session.format_of(pt)?;
+        let stream = self.publisher.session.stream_of(ssrc);
+        let mid = header.ext_vals.mid.or(stream.map(|(mid, _)| mid))?;
+        let track = self.tracks.iter().position(|track| track.mid == Some(mid))?;
+        let layers = &self.tracks[track].layers;
+        let layer = stream
+            .and_then(|(_, rid)| rid)
+            .and_then(|rid| {
+                layers
+                    .iter()
+                    .position(|layer| layer.rid.as_deref() == Some(&*rid))
+            })
+            .unwrap_or(0);
+        let route = Route {
+            ssrc,
+            pt,
+            track,
+            layer,
+            params,
+            red,
+        };
+        if self.routes.len() == MAX_ROUTES {
+            self.routes.clear();
+        }
+        self.routes.push(route);
+        Some(route)
     }
 }

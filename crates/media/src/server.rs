@@ -11,11 +11,11 @@ use tokio::sync::{mpsc, oneshot};
 use crate::ai::Ai;
 use crate::command::Command;
 use crate::config::MediaConfig;
-use crate::core::Core;
-use crate::driver;
 use crate::metrics::Stats;
 use crate::session::SessionConfig;
+use crate::shard;
 use crate::signal::Signalling;
+use crate::switchboard::Switchboard;
 
 /// Commands that may wait for the media task; signalling sockets wait when it is full.
 const COMMANDS: usize = 1024;
@@ -68,8 +68,8 @@ impl MediaServer {
         };
         let (commands, receiver) = mpsc::channel(COMMANDS);
         let woken = ai.woken.clone();
-        let core = Core::new(Instant::now(), SystemTime::now(), sessions, ai);
-        tokio::spawn(driver::run(socket, core, receiver, woken));
+        let board = Switchboard::new(Instant::now(), SystemTime::now(), sessions, ai);
+        tokio::spawn(shard::run(socket, board, receiver, woken));
         let signalling = Signalling::new(config.keys, commands.clone());
         Ok(Self {
             commands,

@@ -10,7 +10,7 @@ use crate::participant::{Participant, Pid};
 const HIGHEST: usize = 2;
 
 /// One participant's subscription to somebody's track.
-#[derive(Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct Subscription {
     /// Whose track.
     pub publisher: Pid,

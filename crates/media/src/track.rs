@@ -1,12 +1,13 @@
 //! A published track: what was announced, what arrives, and to whom it goes.
 
-use auralink_types::TrackId;
+use auralink_types::{AicConfig, Policy, TrackId};
 use livekit_protocol as proto;
 use str0m::format::Codec;
 use str0m::media::Mid;
 
-use crate::core::Tapped;
+use crate::leg::Leg;
 use crate::participant::Pid;
+use crate::room::Tapped;
 use crate::sdp::ReceiveTerms;
 use crate::video::{Layer, layers_of};
 
@@ -21,20 +22,13 @@ pub struct Steering {
     pub ptime_ms: Option<u32>,
 }
 
-/// One leg of a track.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LegTo {
-    /// The subscriber.
-    pub pid: Pid,
-    /// His line.
-    pub mid: Mid,
-}
-
 /// A published track.
 #[derive(Debug)]
 pub struct Track {
     /// Its id.
     pub id: TrackId,
+    /// Its number among its publisher's tracks, never used again.
+    pub serial: u32,
     /// What others see.
     pub info: proto::TrackInfo,
     /// Client's own ids for it.
@@ -50,16 +44,18 @@ pub struct Track {
     /// Simulcast layers, smallest first; one for everything else.
     pub layers: Vec<Layer>,
     /// Who gets it.
-    pub legs: Vec<LegTo>,
+    pub legs: Vec<Leg>,
+    /// The policy it is under.
+    pub policy: Policy,
     /// What the answer asks.
     pub steering: Steering,
-    /// The AIC tap; audio only, made with the first use.
+    /// The AIC tap; audio only.
     pub tapped: Option<Box<Tapped>>,
 }
 
 impl Track {
     /// A track as announced.
-    pub fn new(id: TrackId, request: proto::AddTrackRequest) -> Self {
+    pub fn new(id: TrackId, serial: u32, request: proto::AddTrackRequest) -> Self {
         let video = request.r#type == proto::TrackType::Video as i32;
         let mime = if video {
             request
@@ -128,6 +124,7 @@ impl Track {
         };
         Self {
             id,
+            serial,
             info,
             cids,
             mid: None,
@@ -136,6 +133,7 @@ impl Track {
             told_subscribed: false,
             layers: layers_of(&[]),
             legs: Vec::new(),
+            policy: AicConfig::default().policy(),
             steering: Steering::default(),
             tapped: None,
         }
@@ -149,6 +147,11 @@ impl Track {
     /// Whether others may see it: media has come, or will not come because it is muted.
     pub fn is_live(&self) -> bool {
         self.seen || (self.mid.is_some() && self.info.muted)
+    }
+
+    /// The leg to a subscriber.
+    pub fn leg_mut(&mut self, to: Pid) -> Option<&mut Leg> {
+        self.legs.iter_mut().find(|leg| leg.to == to)
     }
 
     /// Whether two channels are wanted.

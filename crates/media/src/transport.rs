@@ -5,16 +5,15 @@
 //! the one that sends, and need not know whether they are the same.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use livekit_protocol as proto;
 use str0m::channel::ChannelId;
-use str0m::media::Mid;
 
 use crate::data::Channel;
 use crate::line::Line;
-use crate::participant::Pid;
+use crate::participant::{Pid, RoomId};
+use crate::room::Answered;
 use crate::session::{PendingOffer, Session};
 
 /// Which of a participant's transports.
@@ -37,12 +36,14 @@ impl Role {
     }
 }
 
-/// Handle of one transport inside the server.
+/// Handle of one transport inside a shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TransportId {
+    /// In which room.
+    pub room: RoomId,
     /// Whose it is.
     pub pid: Pid,
-    /// Which of his.
+    /// Which of theirs.
     pub role: Role,
 }
 
@@ -58,12 +59,6 @@ pub struct Unanswered {
 pub struct Transport {
     /// The peer connection.
     pub session: Session,
-    /// Its ICE name, as registered.
-    pub ufrag: String,
-    /// Its addresses, as registered.
-    pub addresses: Vec<SocketAddr>,
-    /// Timer as registered.
-    pub timer: Option<Instant>,
     /// Media lines of the last offer.
     pub lines: Vec<Line>,
     /// Open data channels by kind.
@@ -74,6 +69,10 @@ pub struct Transport {
     pub stale: bool,
     /// When the client was last asked to offer.
     pub asked_to_offer: Option<Instant>,
+    /// When its last offer was answered.
+    pub answered_at: Option<Instant>,
+    /// What that was, and the answer before it was rewritten.
+    pub last_answer: Option<Answered>,
     /// The server's offer that is under way. One at a time: what changes meanwhile goes into the next.
     pub unanswered: Option<Unanswered>,
     /// Number of the server's last offer.
@@ -84,25 +83,19 @@ pub struct Transport {
 
 impl Transport {
     /// A transport before its first offer.
-    pub fn new(mut session: Session) -> Self {
+    pub fn new(session: Session) -> Self {
         Self {
-            ufrag: session.ufrag(),
             session,
-            addresses: Vec::new(),
-            timer: None,
             lines: Vec::new(),
             channels: HashMap::new(),
             lost: false,
             stale: false,
             asked_to_offer: None,
+            answered_at: None,
+            last_answer: None,
             unanswered: None,
             offers: 0,
             answered: false,
         }
-    }
-
-    /// The line with that mid.
-    pub fn line_mut(&mut self, mid: Mid) -> Option<&mut Line> {
-        self.lines.iter_mut().find(|line| line.mid == mid)
     }
 }

@@ -1,5 +1,7 @@
 //! Rewriting of the answer, line by line.
 
+use str0m::rtp::Ssrc;
+
 use crate::data::MAX_PACKET;
 
 use super::lines::{Attribute, Description, Direction, MediaLine};
@@ -30,7 +32,12 @@ pub struct SendTerms {
     pub track: String,
     /// Whether the Opus decoder should expect two channels.
     pub stereo: bool,
+    /// SSRC of the stream, and of its repair; the ones that str0m wrote where they are not known yet.
+    pub ssrcs: Option<Ssrcs>,
 }
+
+/// A stream's SSRC and that of its repair (RFC 4588).
+pub type Ssrcs = (Ssrc, Option<Ssrc>);
 
 /// Terms of a line on which the server receives.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -86,6 +93,9 @@ fn send(line: &mut MediaLine, terms: &SendTerms) {
     line.set_direction(Direction::SendOnly);
     let msid = format!("{} {}", terms.stream, terms.track);
     line.remove(|a| a.name == "msid");
+    if let Some(ssrcs) = terms.ssrcs {
+        name_sources(line, ssrcs, &terms.track);
+    }
     for attribute in line.attributes.iter_mut().filter(|a| a.name == "ssrc") {
         if let Some((ssrc, rest)) = attribute.text().split_once(' ')
             && rest.starts_with("msid:")
@@ -97,6 +107,21 @@ fn send(line: &mut MediaLine, terms: &SendTerms) {
     if terms.stereo {
         for opus in line.formats_of("opus") {
             line.set_parameters(&opus, &[("stereo", "1"), ("sprop-stereo", "1")]);
+        }
+    }
+}
+
+/// Names the stream in the two ways there are (RFC 5576): one line for each SSRC and attribute, and the pair.
+fn name_sources(line: &mut MediaLine, (ssrc, rtx): Ssrcs, cname: &str) {
+    line.remove(|a| matches!(a.name.as_str(), "ssrc" | "ssrc-group"));
+    if let Some(rtx) = rtx {
+        line.attributes
+            .push(Attribute::new("ssrc-group", format!("FID {ssrc} {rtx}")));
+    }
+    for ssrc in [Some(ssrc), rtx].into_iter().flatten() {
+        for text in [format!("cname:{cname}"), "msid:".to_owned()] {
+            line.attributes
+                .push(Attribute::new("ssrc", format!("{ssrc} {text}")));
         }
     }
 }

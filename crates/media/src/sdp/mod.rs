@@ -10,7 +10,7 @@ mod offer;
 #[cfg(test)]
 mod rules;
 
-pub use answer::{ReceiveTerms, SendTerms, Terms, rewrite};
+pub use answer::{ReceiveTerms, SendTerms, Ssrcs, Terms, rewrite};
 pub use legible::LegibleOffer;
 pub use lines::Description;
 #[cfg(test)]

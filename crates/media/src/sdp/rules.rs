@@ -5,7 +5,11 @@ use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
 use super::*;
-use crate::session::{Session, SessionConfig};
+use crate::arena::Handle;
+use crate::outbox::Outbox;
+use crate::participant::{Pid, RoomId};
+use crate::session::{Session, SessionConfig, SessionError};
+use crate::transport::{Role, TransportId};
 
 const JOIN: &str = include_str!("../../tests/offers/chromium_join.sdp");
 /// Where Chromium sends in [`PUBLISH`].
@@ -23,14 +27,25 @@ fn new_config() -> SessionConfig {
     }
 }
 
-pub(super) fn config() -> SessionConfig {
+fn config() -> SessionConfig {
     static CONFIG: OnceLock<SessionConfig> = OnceLock::new();
     CONFIG.get_or_init(new_config).clone()
 }
 
+/// What a new session answers.
+pub(super) fn accept(offer: &str) -> Result<String, SessionError> {
+    let mut out = Outbox::default();
+    let nobody = Handle::from_number(0);
+    let id = TransportId {
+        room: RoomId(nobody),
+        pid: Pid(nobody),
+        role: Role::Publisher,
+    };
+    Session::new(Instant::now(), &mut out, id, &config())?.accept(&mut out, offer)
+}
+
 fn answer_to(offer: &str) -> Description {
-    let mut session = Session::new(Instant::now(), &config()).unwrap();
-    Description::parse(&session.accept(offer).unwrap()).unwrap()
+    Description::parse(&accept(offer).unwrap()).unwrap()
 }
 
 fn rewritten(offer: &str, mid: &str, terms: &Terms) -> Description {
@@ -92,6 +107,7 @@ fn a_sending_line_names_the_track_everywhere() {
         stream: "PA_a|TR_b".into(),
         track: "TR_b".into(),
         stereo: true,
+        ssrcs: None,
     };
     let answer = rewritten(JOIN, "0", &Terms::Send(terms));
     let line = answer.line("0").unwrap();
@@ -225,9 +241,8 @@ fn every_truncation_of_an_offer_is_read_or_refused_and_never_panics() {
             read_offer(&description);
         }
         if length % 49 == 0 {
-            let mut session = Session::new(Instant::now(), &config()).unwrap();
             // An offer cut in the middle may be a whole one with fewer lines.
-            let _ = session.accept(&PUBLISH[..length]);
+            let _ = accept(&PUBLISH[..length]);
         }
     }
     assert!(Description::parse("nonsense").is_err());

@@ -9,6 +9,8 @@ use str0m::media::Mid;
 use str0m::rtp::RtpPacket;
 use str0m::{Event, IceConnectionState};
 
+use super::SessionError;
+
 /// A report on one line of one second.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct LineReport {
@@ -47,8 +49,10 @@ pub enum SessionEvent {
     Uplink(LineReport),
     /// What the path to the peer can carry, by the peer's own estimate or by its feedback.
     Capacity(Bitrate),
-    /// The peer closed, or the session failed.
+    /// The peer closed.
     Closed,
+    /// The session failed.
+    Failed(SessionError),
 }
 
 impl SessionEvent {

@@ -3,7 +3,6 @@
 mod event;
 mod offer;
 
-use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -14,14 +13,18 @@ use str0m::channel::ChannelId;
 use str0m::config::DtlsCert;
 use str0m::format::{Codec, PayloadParams};
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
-use str0m::net::{Protocol, Receive, Transmit};
+use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, IceCreds, Input, Output, Rtc};
+
+use crate::outbox::{Entry, Outbox};
+use crate::sdp::Ssrcs;
+use crate::transport::TransportId;
 
 pub use event::{LineReport, SessionEvent};
 pub use offer::{OfferPlan, PendingOffer};
 
-/// Largest message that is received on a data channel. What is over [`data::MAX_PACKET`] is dropped and counted; only
+/// Largest message that is received on a data channel. What is over [`crate::data::MAX_PACKET`] is dropped and counted; only
 /// what is over this ends the association.
 const MAX_DATA_MESSAGE: u32 = 1 << 20;
 
@@ -49,10 +52,15 @@ pub enum SessionError {
     Answer(String),
 }
 
-/// One peer connection.
+/// One peer connection. Whatever changes it drains it, into the [`Outbox`] that the change has to come with: str0m loses
+/// packets when input follows input undrained.
 pub struct Session {
+    id: TransportId,
     rtc: Rtc,
-    due: Instant,
+    /// Name and timer as the switchboard knows them.
+    name: String,
+    timer: Option<Instant>,
+    over: bool,
 }
 
 /// What every session is made with.
@@ -66,7 +74,12 @@ pub struct SessionConfig {
 
 impl Session {
     /// A session that answers offers.
-    pub fn new(now: Instant, config: &SessionConfig) -> Result<Self, SessionError> {
+    pub fn new(
+        now: Instant,
+        out: &mut Outbox,
+        id: TransportId,
+        config: &SessionConfig,
+    ) -> Result<Self, SessionError> {
         let credentials = IceCreds {
             ufrag: random_text(UFRAG_LENGTH),
             pass: random_text(PASSWORD_LENGTH),
@@ -88,22 +101,16 @@ impl Session {
                 Candidate::host(*address, "udp").map_err(|error| SessionError::Offer(error.to_string()))?;
             rtc.add_local_candidate(candidate);
         }
-        Ok(Self { rtc, due: now })
-    }
-
-    /// When the session wants to be called next.
-    pub fn due(&self) -> Instant {
-        self.due
-    }
-
-    /// Name under which STUN requests for this session arrive.
-    pub fn ufrag(&mut self) -> String {
-        self.rtc.direct_api().local_ice_credentials().ufrag
-    }
-
-    /// Whether it has not been closed.
-    pub fn is_alive(&self) -> bool {
-        self.rtc.is_alive()
+        let mut session = Self {
+            id,
+            rtc,
+            name: String::new(),
+            timer: None,
+            over: false,
+        };
+        session.rename(out);
+        session.drain(out);
+        Ok(session)
     }
 
     /// Whether media can flow.
@@ -111,29 +118,39 @@ impl Session {
         self.rtc.is_connected()
     }
 
+    /// Whether it is neither closed nor failed.
+    pub fn is_alive(&self) -> bool {
+        !self.over
+    }
+
     /// Answers an offer; the text is the base that is rewritten line by line.
-    pub fn accept(&mut self, offer: &str) -> Result<String, SessionError> {
-        guarded(|| {
+    pub fn accept(&mut self, out: &mut Outbox, offer: &str) -> Result<String, SessionError> {
+        let answer = guarded(|| {
             let offer =
                 SdpOffer::from_sdp_string(offer).map_err(|error| SessionError::Offer(error.to_string()))?;
             Ok(self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string())
-        })
+        });
+        self.rename(out);
+        self.drain(out);
+        answer
     }
 
     /// A candidate the client trickled.
-    pub fn add_remote_candidate(&mut self, candidate: Candidate) {
+    pub fn add_remote_candidate(&mut self, out: &mut Outbox, candidate: Candidate) {
         self.rtc.add_remote_candidate(candidate);
+        self.drain(out);
     }
 
     /// A datagram; one that isn't WebRTC is passed over.
     pub fn receive(
         &mut self,
         now: Instant,
+        out: &mut Outbox,
         source: SocketAddr,
         destination: SocketAddr,
         datagram: &[u8],
-    ) -> Result<(), SessionError> {
-        guarded(|| {
+    ) {
+        let received = guarded(|| {
             let Ok(contents) = datagram.try_into() else {
                 return Ok(());
             };
@@ -144,120 +161,117 @@ impl Session {
                 contents,
             };
             Ok(self.rtc.handle_input(Input::Receive(now, receive))?)
-        })
-    }
-
-    /// Time has passed, or something was written.
-    pub fn advance(&mut self, now: Instant) -> Result<(), SessionError> {
-        guarded(|| Ok(self.rtc.handle_input(Input::Timeout(now))?))
-    }
-
-    /// Everything the session has to say. Must follow every call that changes something.
-    pub fn drain(
-        &mut self,
-        transmits: &mut VecDeque<Transmit>,
-        mut event: impl FnMut(SessionEvent),
-    ) -> Result<(), SessionError> {
-        let drained = guarded(|| {
-            loop {
-                match self.rtc.poll_output()? {
-                    Output::Timeout(due) => {
-                        self.due = due;
-                        return Ok(());
-                    }
-                    Output::Transmit(transmit) => transmits.push_back(transmit),
-                    Output::Event(happened) => {
-                        if let Some(translated) = SessionEvent::from_rtc(happened) {
-                            event(translated);
-                        }
-                    }
-                }
-            }
         });
-        if !self.rtc.is_alive() {
-            event(SessionEvent::Closed);
-        }
-        drained
+        self.settle(out, received);
+    }
+
+    /// Time has passed.
+    pub fn advance(&mut self, now: Instant, out: &mut Outbox) {
+        // A timer that went off is told anew, also for the same time.
+        self.timer.take_if(|due| *due <= now);
+        let advanced = guarded(|| Ok(self.rtc.handle_input(Input::Timeout(now))?));
+        self.settle(out, advanced);
     }
 
     /// What a payload type of an arriving packet stands for.
-    pub fn format_of(&self, pt: Pt) -> Option<(&PayloadParams, bool)> {
+    pub fn format_of(&self, pt: Pt) -> Option<(PayloadParams, bool)> {
         let params = self.rtc.codec_config().params();
         let found = params.iter().find(|p| p.pt() == pt || p.red() == Some(pt))?;
-        Some((found, found.red() == Some(pt)))
+        Some((*found, found.red() == Some(pt)))
     }
 
-    /// Line on which an SSRC arrives.
-    pub fn mid_of(&mut self, ssrc: Ssrc) -> Option<Mid> {
-        self.rtc.direct_api().stream_rx(&ssrc).map(|stream| stream.mid())
+    /// Line on which an SSRC arrives, and its simulcast layer.
+    pub fn stream_of(&mut self, ssrc: Ssrc) -> Option<(Mid, Option<Rid>)> {
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_rx(&ssrc)?;
+        Some((stream.mid(), stream.rid()))
     }
 
-    /// Simulcast layer of an SSRC.
-    pub fn rid_of(&mut self, ssrc: Ssrc) -> Option<Rid> {
-        self.rtc
-            .direct_api()
-            .stream_rx(&ssrc)
-            .and_then(|stream| stream.rid())
+    /// The stream that leaves on a line.
+    pub fn stream_on(&mut self, mid: Mid) -> Option<Ssrcs> {
+        let mut api = self.rtc.direct_api();
+        let stream = api.stream_tx_by_mid(mid, None)?;
+        Some((stream.ssrc(), stream.rtx()))
     }
 
-    /// Payload type under which media of that format leaves on a line; `None` when the client can't take it.
-    pub fn payload_type(&self, mid: Mid, like: &PayloadParams, red: bool) -> Option<Pt> {
-        let media = self.rtc.media(mid)?;
+    /// Payload type under which video of that format leaves on a line; `None` when the client can't take it.
+    pub fn payload_type(&self, mid: Mid, like: &PayloadParams) -> Option<Pt> {
         let spec = like.spec();
-        let usable = self
-            .rtc
-            .codec_config()
-            .params()
-            .iter()
-            .filter(|p| media.remote_pts().contains(&p.pt()));
-        let found = usable.filter(|p| p.spec().codec == spec.codec).min_by_key(|p| {
-            let other = p.spec().format;
-            let same = other.packetization_mode == spec.format.packetization_mode
-                && other.profile_level_id.map(|l| l >> 8) == spec.format.profile_level_id.map(|l| l >> 8);
-            u8::from(spec.codec == Codec::H264 && !same)
-        })?;
-        if red { found.red() } else { Some(found.pt()) }
+        let found = self
+            .usable(mid)
+            .filter(|p| p.spec().codec == spec.codec)
+            .min_by_key(|p| {
+                let other = p.spec().format;
+                let same = other.packetization_mode == spec.format.packetization_mode
+                    && other.profile_level_id.map(|l| l >> 8) == spec.format.profile_level_id.map(|l| l >> 8);
+                u8::from(spec.codec == Codec::H264 && !same)
+            })?;
+        Some(found.pt())
+    }
+
+    /// Payload types under which Opus and RED leave on a line.
+    pub fn opus_types(&self, mid: Mid) -> (Option<Pt>, Option<Pt>) {
+        let opus = self.usable(mid).find(|p| p.spec().codec == Codec::Opus);
+        (opus.map(PayloadParams::pt), opus.and_then(PayloadParams::red))
+    }
+
+    /// Formats that the client takes on a line.
+    fn usable(&self, mid: Mid) -> impl Iterator<Item = &PayloadParams> {
+        let remote = self.rtc.media(mid).map_or(&[][..], |media| media.remote_pts());
+        let params = self.rtc.codec_config().params().iter();
+        params.filter(move |params| remote.contains(&params.pt()))
     }
 
     /// Gives the stream that leaves on a line an SSRC that was never announced; there is none before the line is agreed.
-    pub fn renew_stream(&mut self, mid: Mid) {
+    pub fn renew_stream(&mut self, out: &mut Outbox, mid: Mid) -> Option<Ssrcs> {
         let mut api = self.rtc.direct_api();
         let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
-        let Some(stream) = api.stream_tx_by_mid(mid, None) else {
-            return;
-        };
+        let stream = api.stream_tx_by_mid(mid, None)?;
         let (old, rtx) = (stream.ssrc(), stream.rtx().map(|_| rtx));
         // Not `reset_stream_tx`: a stream reset before its first packet never reports on its network again.
         api.remove_stream_tx(old);
         api.declare_stream_tx(ssrc, rtx, mid, None);
+        self.drain(out);
+        Some((ssrc, rtx))
     }
 
-    /// Sends a packet on a line; whether there was a stream to send it on. Drain afterwards.
-    pub fn send(&mut self, now: Instant, mid: Mid, packet: RtpWrite) -> Result<bool, SessionError> {
-        guarded(|| {
+    /// Sends a packet; whether there is a stream to send it on.
+    pub fn send(&mut self, now: Instant, out: &mut Outbox, ssrc: Ssrc, packet: RtpWrite) -> bool {
+        let mut there = false;
+        let sent = guarded(|| {
             let mut api = self.rtc.direct_api();
-            let Some(stream) = api.stream_tx_by_mid(mid, None) else {
-                return Ok(false);
+            let Some(stream) = api.stream_tx(&ssrc) else {
+                return Ok(());
             };
+            there = true;
             stream.write_rtp(packet);
-            self.rtc.handle_input(Input::Timeout(now))?;
-            Ok(true)
-        })
+            Ok(self.rtc.handle_input(Input::Timeout(now))?)
+        });
+        self.settle(out, sent);
+        there
     }
 
-    /// Asks the publisher for a keyframe of the stream with that SSRC; drain afterwards.
-    pub fn request_keyframe(&mut self, ssrc: Ssrc) {
+    /// Asks the publisher for a keyframe of the stream with that SSRC.
+    pub fn request_keyframe(&mut self, now: Instant, out: &mut Outbox, ssrc: Ssrc) {
         if let Some(stream) = self.rtc.direct_api().stream_rx(&ssrc) {
             stream.request_keyframe(KeyframeRequestKind::Pli);
         }
+        self.advance(now, out);
     }
 
-    /// Writes to a data channel; false when its buffer is full. Drain afterwards.
-    pub fn write(&mut self, channel: ChannelId, bytes: &[u8]) -> Result<bool, SessionError> {
-        guarded(|| match self.rtc.channel(channel) {
+    /// Writes to a data channel; false when its buffer is full, an error for what the receiver can't take.
+    pub fn write(
+        &mut self,
+        out: &mut Outbox,
+        channel: ChannelId,
+        bytes: &[u8],
+    ) -> Result<bool, SessionError> {
+        let written = guarded(|| match self.rtc.channel(channel) {
             Some(mut channel) => Ok(channel.write(true, bytes)?),
             None => Ok(false),
-        })
+        });
+        self.drain(out);
+        written
     }
 
     /// Bytes waiting in a data channel.
@@ -267,10 +281,73 @@ impl Session {
             .map_or(0, |mut channel| channel.buffered_amount())
     }
 
-    /// Starts saying goodbye on the media side; drain afterwards.
-    pub fn close(&mut self) {
-        // A connection that can't even close is dropped with the session.
-        let _ = guarded(|| Ok(self.rtc.close()?));
+    /// Says goodbye on the media side and leaves the tables; what else it says concerns nobody any more.
+    pub fn close(&mut self, out: &mut Outbox) {
+        let events = out.events.len();
+        if !self.over {
+            // A connection that can't even close is dropped with the session.
+            let _ = guarded(|| Ok(self.rtc.close()?));
+            self.drain(out);
+        }
+        out.events.truncate(events);
+        self.over = true;
+        let name = std::mem::take(&mut self.name);
+        out.entries.push((self.id, Entry::Name { old: name, new: None }));
+        let old = self.timer.take();
+        out.entries.push((self.id, Entry::Timer { old, new: None }));
+    }
+
+    fn settle(&mut self, out: &mut Outbox, step: Result<(), SessionError>) {
+        match step {
+            Ok(()) => self.drain(out),
+            Err(error) => self.fail(out, error),
+        }
+    }
+
+    fn fail(&mut self, out: &mut Outbox, error: SessionError) {
+        if !std::mem::replace(&mut self.over, true) {
+            out.events.push_back((self.id, SessionEvent::Failed(error)));
+        }
+    }
+
+    /// Takes everything that str0m has to say.
+    fn drain(&mut self, out: &mut Outbox) {
+        if self.over {
+            return;
+        }
+        let drained = guarded(|| {
+            loop {
+                match self.rtc.poll_output()? {
+                    Output::Timeout(due) => return Ok(due),
+                    Output::Transmit(transmit) => out.transmits.push_back(transmit),
+                    Output::Event(happened) => {
+                        if let Some(event) = SessionEvent::from_rtc(happened) {
+                            out.events.push_back((self.id, event));
+                        }
+                    }
+                }
+            }
+        });
+        match drained {
+            Ok(due) if self.timer != Some(due) => {
+                let old = self.timer.replace(due);
+                out.entries.push((self.id, Entry::Timer { old, new: self.timer }));
+            }
+            Ok(_) => {}
+            Err(error) => self.fail(out, error),
+        }
+        if !self.rtc.is_alive() && !std::mem::replace(&mut self.over, true) {
+            out.events.push_back((self.id, SessionEvent::Closed));
+        }
+    }
+
+    /// Tells the ICE name it has now: a restart changes it.
+    fn rename(&mut self, out: &mut Outbox) {
+        let name = self.rtc.direct_api().local_ice_credentials().ufrag;
+        if name != self.name {
+            let old = std::mem::replace(&mut self.name, name.clone());
+            out.entries.push((self.id, Entry::Name { old, new: Some(name) }));
+        }
     }
 }
 

@@ -6,6 +6,7 @@ use str0m::media::{Direction, MediaKind, Mid};
 
 use super::{Session, SessionError, guarded};
 use crate::data::Channel;
+use crate::outbox::Outbox;
 use crate::sdp::LineKind;
 
 /// What an answer completes.
@@ -36,8 +37,8 @@ pub struct Offered {
 
 impl Session {
     /// Makes an offer; `None` when there is nothing to say. An earlier one that was not answered is void.
-    pub fn offer(&mut self, plan: &OfferPlan) -> Result<Option<Offered>, SessionError> {
-        guarded(|| {
+    pub fn offer(&mut self, out: &mut Outbox, plan: &OfferPlan) -> Result<Option<Offered>, SessionError> {
+        let offered = guarded(|| {
             let mut api = self.rtc.sdp_api();
             if plan.open_channels {
                 for channel in [Channel::Reliable, Channel::Lossy] {
@@ -78,16 +79,26 @@ impl Session {
                 pending,
                 added,
             }))
-        })
+        });
+        self.drain(out);
+        offered
     }
 
-    /// Takes the answer to an offer; drain afterwards.
-    pub fn accept_answer(&mut self, pending: PendingOffer, answer: &str) -> Result<(), SessionError> {
-        guarded(|| {
+    /// Takes the answer to an offer.
+    pub fn accept_answer(
+        &mut self,
+        out: &mut Outbox,
+        pending: PendingOffer,
+        answer: &str,
+    ) -> Result<(), SessionError> {
+        let accepted = guarded(|| {
             let answer = SdpAnswer::from_sdp_string(answer)
                 .map_err(|error| SessionError::Answer(error.to_string()))?;
             Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
-        })
+        });
+        self.rename(out);
+        self.drain(out);
+        accepted
     }
 
     /// Whether both sides have agreed on that line.

@@ -2,6 +2,7 @@
 
 mod admit;
 mod join_request;
+mod obey;
 mod socket;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use crate::command::{Command, Topology};
 use crate::participant::SocketId;
 
 pub use admit::Refusal;
+pub use obey::{add_track, obey};
 
 /// Largest signalling message, as the Go server has it.
 const MAX_MESSAGE: usize = 2 << 20;

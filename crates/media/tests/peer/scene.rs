@@ -41,10 +41,9 @@ pub async fn two(server: &Server, shape: Shape) -> (Peer, Peer) {
 
 /// Anna's microphone reaches Bert.
 pub async fn speak(anna: &mut Peer, bert: &mut Peer) {
-    let answers = anna.answers.len();
     anna.publish("mic", MediaKind::Audio).await;
     until("the track is answered", &mut [anna, bert], |p| {
-        p[0].published("mic").is_some() && p[0].answers.len() > answers
+        p[0].published("mic").is_some() && p[0].agreed("mic")
     })
     .await;
     let mut timestamp = 0;

@@ -1,4 +1,4 @@
-//! The one task that owns the UDP socket and all sessions: sockets and clocks here, everything else in the core.
+//! The one task that owns the UDP socket and all sessions: sockets and clocks here, everything else in the switchboard.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,7 +8,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
 
 use crate::command::Command;
-use crate::core::Core;
+use crate::switchboard::Switchboard;
 
 /// Largest datagram; media stays below 1500.
 const DATAGRAM: usize = 2048;
@@ -25,7 +25,7 @@ struct Udp {
 /// Runs until every sender of commands is gone.
 pub(crate) async fn run(
     socket: UdpSocket,
-    mut core: Core,
+    mut board: Switchboard,
     mut commands: mpsc::Receiver<Command>,
     woken: Arc<Notify>,
 ) {
@@ -33,35 +33,35 @@ pub(crate) async fn run(
     let socket = Udp { socket, mapped };
     let mut buffer = vec![0u8; DATAGRAM];
     loop {
-        let due = core.poll_timeout();
+        let due = board.poll_timeout();
         tokio::select! {
             readable = socket.socket.readable() => {
                 if readable.is_ok() {
-                    receive(&socket, &mut core, &mut buffer);
+                    receive(&socket, &mut board, &mut buffer);
                 }
             }
             command = commands.recv() => match command {
                 Some(command) => {
-                    core.handle_command(Instant::now(), command);
-                    transmit(&socket, &mut core, None);
+                    board.handle_command(Instant::now(), command);
+                    transmit(&socket, &mut board, None);
                 }
                 None => return,
             },
             () = woken.notified() => {
-                core.handle_outcomes(Instant::now());
-                transmit(&socket, &mut core, None);
+                board.handle_outcomes(Instant::now());
+                transmit(&socket, &mut board, None);
             }
             () = tokio::time::sleep_until(due.into()) => {}
         }
         let now = Instant::now();
-        if now >= core.poll_timeout() {
-            core.handle_timeout(now);
-            transmit(&socket, &mut core, None);
+        if now >= board.poll_timeout() {
+            board.handle_timeout(now);
+            transmit(&socket, &mut board, None);
         }
     }
 }
 
-fn receive(socket: &Udp, core: &mut Core, buffer: &mut [u8]) {
+fn receive(socket: &Udp, board: &mut Switchboard, buffer: &mut [u8]) {
     for _ in 0..BATCH {
         // An error is either "nothing more" or a port-unreachable of somebody who left.
         let Ok((length, source)) = socket.socket.try_recv_from(buffer) else {
@@ -69,14 +69,14 @@ fn receive(socket: &Udp, core: &mut Core, buffer: &mut [u8]) {
         };
         let received = Instant::now();
         let datagram = &buffer[..length];
-        core.handle_datagram(received, plain(source), datagram);
-        transmit(socket, core, is_media(datagram).then_some(received));
+        board.handle_datagram(received, plain(source), datagram);
+        transmit(socket, board, is_media(datagram).then_some(received));
     }
 }
 
-/// Sends what the core has to send; `received` is when the media came that caused it.
-fn transmit(socket: &Udp, core: &mut Core, received: Option<Instant>) {
-    while let Some(transmit) = core.pop_transmit() {
+/// Sends what the board has to send; `received` is when the media came that caused it.
+fn transmit(socket: &Udp, board: &mut Switchboard, received: Option<Instant>) {
+    while let Some(transmit) = board.pop_transmit() {
         let bytes: &[u8] = &transmit.contents;
         let destination = match transmit.destination {
             SocketAddr::V4(to) if socket.mapped => {
@@ -85,14 +85,14 @@ fn transmit(socket: &Udp, core: &mut Core, received: Option<Instant>) {
             to => to,
         };
         match socket.socket.try_send_to(bytes, destination) {
-            Ok(_) => core.counters.datagrams_out += 1,
+            Ok(_) => board.counters.datagrams_out += 1,
             // A full socket buffer loses datagrams as a full router does.
-            Err(_) => core.counters.unsent += 1,
+            Err(_) => board.counters.unsent += 1,
         }
         if let Some(received) = received
             && is_media(bytes)
         {
-            core.delays.record(received.elapsed());
+            board.delays.record(received.elapsed());
         }
     }
 }

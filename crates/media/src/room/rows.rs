@@ -1,36 +1,39 @@
 //! One row a second per track under AIC, and what the log says of its tap.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use auralink_engine::expected;
 use auralink_types::{Media, MetricRow, Mos, NetworkClass, Prediction, QualityMetric, Reason, Rung, TrackId};
 
-use super::Core;
+use super::{Cx, Room};
 use crate::participant::Pid;
 use crate::tap::{TapEvent, TapSnapshot};
 
-impl Core {
-    /// Writes the row of the second that has passed, if the track has a session.
-    pub(super) fn report(&mut self, now: Instant, pid: Pid, id: &TrackId) {
-        let Some(publisher) = self.people.get_mut(&pid) else {
+impl Room {
+    /// Writes the rows of the second that has passed.
+    pub fn report(&mut self, cx: &mut Cx<'_>) {
+        for (pid, serial) in self.audio_tracks() {
+            self.report_track(cx, pid, serial);
+        }
+    }
+
+    fn report_track(&mut self, cx: &mut Cx<'_>, pid: Pid, serial: u32) {
+        let (now, call_id) = (cx.now, self.sid.clone());
+        let Some(publisher) = self.person_mut(pid) else {
             return;
         };
-        let (owner, room) = (publisher.user.clone(), publisher.room.clone());
-        let Some(tapped) = publisher
-            .tracks
-            .iter_mut()
-            .find(|t| t.id == *id)
-            .and_then(|t| t.tapped.as_mut())
-        else {
+        let owner = publisher.user.clone();
+        let Some(track) = publisher.track_of(serial) else {
+            return;
+        };
+        let (Some(tapped), id) = (track.tapped.as_mut(), track.id.clone()) else {
             return;
         };
         let snapshot = tapped.tap.snapshot();
         let last = std::mem::replace(&mut tapped.last, snapshot.clone());
         let seconds = now.saturating_duration_since(tapped.last_at).as_secs_f64();
         tapped.last_at = now;
-        let session = tapped.session.clone();
-        let call_id = self.rooms.get(&room).map(|room| room.sid.clone());
-        let (Some(session_id), Some(call_id)) = (session, call_id) else {
+        let Some(session_id) = tapped.session.clone() else {
             return;
         };
         if seconds <= 0.0 || snapshot.frames <= last.frames {
@@ -53,8 +56,8 @@ impl Core {
             owner,
             call_id,
             session_id,
-            track_id: id.clone(),
-            ts_us: self.ai.wall_us(now),
+            track_id: id,
+            ts_us: cx.ai.wall_us(now),
             media: Media::Audio,
             original_bandwidth_kbps: kbps(before.saturating_sub(was_before)),
             compressed_bandwidth_kbps: kbps(after.saturating_sub(was_after)),
@@ -83,8 +86,8 @@ impl Core {
             fallback_reason,
             network_class: worst(&snapshot),
         };
-        if self.ai.ai.rows.try_send(row).is_err() {
-            self.ai.rows_dropped += 1;
+        if cx.ai.ai.rows.try_send(row).is_err() {
+            cx.counters.rows_dropped += 1;
         }
     }
 }

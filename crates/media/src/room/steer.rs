@@ -1,29 +1,19 @@
 //! What AIC wants of a publisher: which policy a track is under, and how the wish reaches the client.
 
-use std::time::Instant;
-
-use auralink_types::{AicConfig, HINT_TOPIC, Policy, PublisherHint, SourceCodec, TrackId};
+use auralink_types::{HINT_TOPIC, Policy, PublisherHint, SourceCodec};
 use livekit_protocol as proto;
 use prost::Message as _;
 
-use super::Core;
+use super::{Cx, Room};
 use crate::data::Channel;
-use crate::participant::Pid;
+use crate::participant::{Participant, Pid};
 use crate::track::{Steering, Track};
 
-impl Core {
+impl Room {
     /// The policy a track is under. What is encrypted from end to end is nobody's to read, whatever its owner chose.
-    pub(super) fn policy_of(&self, pid: Pid, id: &TrackId) -> Policy {
-        let Some(publisher) = self.people.get(&pid) else {
-            return AicConfig::default().policy();
-        };
-        let book = &self.ai.ai.book;
-        let mut policy = match self.rooms.get(&publisher.room) {
-            Some(room) => book.get_in(&publisher.user, &room.sid),
-            None => book.get(&publisher.user),
-        };
-        let encrypted = |track: &Track| track.id == *id && track.info.encryption != 0;
-        if publisher.tracks.iter().any(encrypted) {
+    pub(super) fn policy_of(&self, cx: &Cx<'_>, publisher: &Participant, track: &Track) -> Policy {
+        let mut policy = cx.ai.ai.book.get_in(&publisher.user, &self.sid);
+        if track.info.encryption != 0 {
             policy.active = false;
             policy.observed = false;
         }
@@ -31,13 +21,11 @@ impl Core {
     }
 
     /// Passes a wish on: on the data channel to an AIC client, through the answer to a stock client.
-    pub(super) fn hint(&mut self, now: Instant, pid: Pid, id: &TrackId, hint: &PublisherHint) {
-        tracing::info!(track = %id, source = ?hint.source, "publisher steered");
-        let Some(publisher) = self.people.get(&pid) else {
-            return;
-        };
+    pub(super) fn hint(&mut self, cx: &mut Cx<'_>, pid: Pid, serial: u32, hint: &PublisherHint) {
+        let Some(publisher) = self.person(pid) else { return };
+        tracing::info!(participant = %publisher.sid, source = ?hint.source, "publisher steered");
         if publisher.models().is_empty() {
-            self.steer_track(now, pid, id, Some(hint.source));
+            self.steer_track(pid, serial, Some(hint.source));
             return;
         }
         // A hint is a small struct of numbers and names: it always serialises.
@@ -53,18 +41,15 @@ impl Core {
             value: Some(proto::data_packet::Value::User(user)),
             ..Default::default()
         };
-        self.send_data(now, pid, Channel::Reliable, &packet.encode_to_vec());
+        self.send_data(cx, pid, Channel::Reliable, &packet.encode_to_vec());
     }
 
     /// Brings what answers say about a track up to what AIC wants; those that are out of date are asked for again.
-    pub(super) fn steer_track(&mut self, _now: Instant, pid: Pid, id: &TrackId, source: Option<SourceCodec>) {
-        let Some(publisher) = self.people.get(&pid) else {
+    pub(super) fn steer_track(&mut self, pid: Pid, serial: u32, source: Option<SourceCodec>) {
+        let Some(track) = self.track_mut(pid, serial) else {
             return;
         };
-        let active = self.policy_of(pid, id).active;
-        let Some(track) = publisher.tracks.iter().find(|t| t.id == *id) else {
-            return;
-        };
+        let active = track.policy.active;
         let wanted = match source {
             Some(SourceCodec::Own) => Steering {
                 active,
@@ -89,18 +74,15 @@ impl Core {
         if wanted == track.steering {
             return;
         }
-        let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.pid).collect();
         let bare = wanted.active != track.steering.active;
-        if let Some(publisher) = self.people.get_mut(&pid) {
-            publisher.publisher.stale = true;
-            if let Some(track) = publisher.tracks.iter_mut().find(|t| t.id == *id) {
-                track.steering = wanted;
-            }
+        track.steering = wanted;
+        let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.to).collect();
+        for listener in listeners.into_iter().filter(|_| bare) {
+            self.renegotiate(listener);
         }
-        for listener in listeners.iter().filter(|_| bare) {
-            if let Some(listener) = self.people.get_mut(listener) {
-                listener.sending_mut().stale = true;
-            }
+        // Asked for with the next tick: the offer that brings a new track may be on its way.
+        if let Some(publisher) = self.person_mut(pid) {
+            publisher.publisher.stale = true;
         }
     }
 }

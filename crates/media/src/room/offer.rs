@@ -1,32 +1,30 @@
 //! Offers of the server, to clients with a transport of its own for what they hear.
 
-use std::time::Instant;
-
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
-use super::Core;
 use super::lines::{kind_of, mid_to_track};
+use super::{Cx, Room};
 use crate::line::{Line, Use};
 use crate::participant::Pid;
 use crate::sdp::{Description, LineKind, rewrite};
 use crate::session::OfferPlan;
-use crate::transport::{Role, Transport, TransportId, Unanswered};
+use crate::transport::{Transport, Unanswered};
 
 /// Whether ICE goes on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum IceStart {
+pub enum IceStart {
     /// As it is.
     AsItIs,
     /// Anew, for a client that came back from another network.
     Anew,
 }
 
-impl Core {
+impl Room {
     /// Offers what a participant is to be sent, unless an earlier offer is still under way: then its answer calls for
     /// the next one. A client with one transport is never offered anything.
-    pub(super) fn offer(&mut self, now: Instant, pid: Pid, ice: IceStart) {
-        let Some(transport) = self.people.get_mut(&pid).and_then(|p| p.subscriber.as_mut()) else {
+    pub(super) fn offer(&mut self, cx: &mut Cx<'_>, pid: Pid, ice: IceStart) {
+        let Some(transport) = self.person_mut(pid).and_then(|p| p.subscriber.as_mut()) else {
             return;
         };
         if ice == IceStart::Anew {
@@ -36,8 +34,8 @@ impl Core {
             transport.stale = true;
             return;
         }
-        self.assign_lines(pid);
-        let Some(participant) = self.people.get_mut(&pid) else {
+        self.assign_lines(cx, pid);
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
         let waiting: Vec<(auralink_types::TrackId, LineKind)> = participant
@@ -76,13 +74,13 @@ impl Core {
                 .collect(),
             add: fresh.iter().map(|(_, kind)| *kind).collect(),
         };
-        let offered = match transport.session.offer(&plan) {
+        let offered = match transport.session.offer(cx.out, &plan) {
             Ok(Some(offered)) => offered,
             Ok(None) => {
                 transport.stale = false;
                 return;
             }
-            Err(error) => return self.fail(now, pid, &error),
+            Err(error) => return self.fail(cx, pid, &error),
         };
         for ((track, kind), mid) in fresh.into_iter().zip(offered.added) {
             let mut line = Line::new(mid, kind);
@@ -101,9 +99,9 @@ impl Core {
         });
         let mut description = match Description::parse(&offered.sdp) {
             Ok(description) => description,
-            Err(error) => return self.refuse_description(now, pid, &error),
+            Err(error) => return self.refuse_description(pid, &error),
         };
-        let Some(participant) = self.people.get(&pid) else {
+        let Some(participant) = self.person(pid) else {
             return;
         };
         let transport = participant.sending();
@@ -117,18 +115,11 @@ impl Core {
             mid_to_track_id: mid_to_track(transport),
         };
         self.tell(pid, Message::Offer(offer));
-        self.drain(
-            now,
-            TransportId {
-                pid,
-                role: Role::Subscriber,
-            },
-        );
     }
 
     /// The client's answer: what was offered holds, and what changed meanwhile is offered next.
-    pub(super) fn handle_answer(&mut self, now: Instant, pid: Pid, answer: &proto::SessionDescription) {
-        let Some(transport) = self.people.get_mut(&pid).and_then(|p| p.subscriber.as_mut()) else {
+    pub fn handle_answer(&mut self, cx: &mut Cx<'_>, pid: Pid, answer: &proto::SessionDescription) {
+        let Some(transport) = self.person_mut(pid).and_then(|p| p.subscriber.as_mut()) else {
             return;
         };
         // Old SDKs don't number their answers; one that names another offer came too late.
@@ -136,18 +127,15 @@ impl Core {
         let Some(offer) = transport.unanswered.take_if(fits) else {
             return;
         };
-        if let Err(error) = transport.session.accept_answer(offer.pending, &answer.sdp) {
-            return self.refuse_description(now, pid, &error);
+        let accepted = transport
+            .session
+            .accept_answer(cx.out, offer.pending, &answer.sdp);
+        if let Err(error) = accepted {
+            return self.refuse_description(pid, &error);
         }
         transport.answered = true;
-        let id = TransportId {
-            pid,
-            role: Role::Subscriber,
-        };
-        self.register_name(id);
-        self.lines_agreed(pid);
-        self.drain(now, id);
-        self.refresh(now, pid);
+        self.lines_agreed(cx, pid);
+        self.stale.push(pid);
     }
 }
 

@@ -5,44 +5,49 @@ use std::time::{Duration, Instant};
 use auralink_types::TrackId;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
-use proto::leave_request::Action;
 use proto::signal_response::Message;
 use str0m::media::Mid;
 
-use super::Core;
 use super::lines::{mid_to_track, missing_lines};
 use super::offer::IceStart;
+use super::{Cx, Departure, Room};
 use crate::line::{Line, Use};
 use crate::matching::match_lines;
 use crate::participant::Pid;
 use crate::sdp::{Description, LegibleOffer, LineKind, OfferedLine, read_offer, rewrite};
-use crate::transport::{Role, TransportId};
+use crate::transport::Transport;
 
 /// A client that was asked to offer and hasn't is asked again after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
 
-impl Core {
+/// Least time between two questions for an offer, for each line that it will have: what changes in a large room while
+/// others change as well is described together.
+const REST_PER_LINE: Duration = Duration::from_millis(2);
+
+impl Room {
     /// Answers an offer.
-    pub(super) fn handle_offer(&mut self, now: Instant, pid: Pid, offer: proto::SessionDescription) {
+    pub fn handle_offer(&mut self, cx: &mut Cx<'_>, pid: Pid, offer: &proto::SessionDescription) {
         let mut legible = match Description::parse(&offer.sdp) {
             Ok(description) => LegibleOffer::new(description),
-            Err(error) => return self.refuse_description(now, pid, &error),
+            Err(error) => return self.refuse_description(pid, &error),
         };
         let offered = read_offer(&legible.description);
-        let unpublished = self.take_lines(pid, &offered);
-        for track in unpublished {
-            self.unpublish(now, pid, &track);
+        for track in self.take_lines(pid, &offered) {
+            self.unpublish(cx, pid, &track);
         }
-        if let Some(participant) = self.people.get_mut(&pid) {
-            participant.sends = sending_lines(offered);
-            match_lines(&participant.sends, &mut participant.tracks);
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        participant.sends = sending_lines(offered);
+        if match_lines(&participant.sends, &mut participant.tracks) {
+            participant.routes.clear();
         }
-        // On a transport of his own what he hears is the server's to offer.
-        let both_ways = self.people.get(&pid).is_some_and(|p| p.subscriber.is_none());
+        // On a transport of its own what the client hears is the server's to offer.
+        let both_ways = participant.subscriber.is_none();
         if both_ways {
-            self.assign_lines(pid);
+            self.assign_lines(cx, pid);
         }
-        let Some(participant) = self.people.get(&pid) else {
+        let Some(participant) = self.person(pid) else {
             return;
         };
         self.bare_lines(
@@ -51,22 +56,19 @@ impl Core {
             &mut legible.description,
         );
         let terms = self.terms(participant, &participant.publisher.lines);
-        let Some(participant) = self.people.get_mut(&pid) else {
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
         let transport = &mut participant.publisher;
-        let accepted = transport.session.accept(&legible.description.to_string());
-        let answer = match accepted {
+        let mut answer = match transport.answer(cx, &legible) {
             Ok(answer) => answer,
-            Err(error) => return self.refuse_description(now, pid, &error),
-        };
-        let mut answer = match Description::parse(&answer) {
-            Ok(answer) => answer,
-            Err(error) => return self.refuse_description(now, pid, &error),
+            Err(error) => return self.refuse_description(pid, &*error),
         };
         rewrite(&mut answer, |mid| terms.get(mid).cloned());
         legible.reword(&mut answer);
         transport.stale = false;
+        transport.asked_to_offer = None;
+        transport.answered_at = Some(cx.now);
         let mid_to_track_id = mid_to_track(transport);
         participant.tell(Message::Answer(proto::SessionDescription {
             r#type: "answer".into(),
@@ -74,38 +76,28 @@ impl Core {
             id: offer.id,
             mid_to_track_id,
         }));
-        let id = TransportId {
-            pid,
-            role: Role::Publisher,
-        };
-        self.register_name(id);
         if both_ways {
-            self.lines_agreed(pid);
+            self.lines_agreed(cx, pid);
         }
-        self.drain(now, id);
-        self.show_live_tracks(now, pid);
-        let Some(participant) = self.people.get_mut(&pid) else {
-            return;
-        };
-        if both_ways && missing_lines(participant) != (0, 0) {
-            participant.publisher.stale = true;
-        } else {
-            participant.publisher.asked_to_offer = None;
+        self.show_live_tracks(pid);
+        let lacks = |room: &Self| room.person(pid).is_some_and(|p| missing_lines(p) != (0, 0));
+        if both_ways && lacks(self) {
+            self.renegotiate(pid);
         }
-        self.refresh(now, pid);
+        self.stale.push(pid);
     }
 
     /// A description that can't be obeyed ends the connection for good: the client would only say the same again.
-    pub(super) fn refuse_description(&mut self, now: Instant, pid: Pid, error: &dyn std::error::Error) {
-        if let Some(participant) = self.people.get(&pid) {
+    pub(super) fn refuse_description(&mut self, pid: Pid, error: &dyn std::error::Error) {
+        if let Some(participant) = self.person(pid) {
             tracing::warn!(participant = %participant.sid, %error, "description refused");
         }
-        self.remove(now, pid, DisconnectReason::MediaFailure, Some(Action::Disconnect));
+        self.depart(pid, Departure::for_good(DisconnectReason::MediaFailure));
     }
 
     /// Brings the lines up to the offer; tracks whose line the client has stopped are returned.
     fn take_lines(&mut self, pid: Pid, offered: &[OfferedLine]) -> Vec<TrackId> {
-        let Some(participant) = self.people.get_mut(&pid) else {
+        let Some(participant) = self.person_mut(pid) else {
             return Vec::new();
         };
         let lines = &mut participant.publisher.lines;
@@ -145,22 +137,31 @@ impl Core {
 
     /// Brings a participant's descriptions up to what should be: the client is asked to offer on its transport, the
     /// server offers on its own. One exchange at a time: whatever changes meanwhile goes into the same or the next.
-    pub(super) fn refresh(&mut self, now: Instant, pid: Pid) {
-        self.ask_for_offer(now, pid);
-        if self
-            .people
-            .get(&pid)
-            .and_then(|p| p.subscriber.as_ref())
-            .is_some_and(|transport| transport.stale)
-        {
-            self.offer(now, pid, IceStart::AsItIs);
+    pub(super) fn refresh(&mut self, cx: &mut Cx<'_>, pid: Pid) {
+        self.ask_for_offer(cx.now, pid);
+        let stale = |transport: &Transport| transport.stale;
+        let subscriber = self.person(pid).and_then(|p| p.subscriber.as_ref());
+        if subscriber.is_some_and(stale) {
+            self.offer(cx, pid, IceStart::AsItIs);
         }
     }
 
     fn ask_for_offer(&mut self, now: Instant, pid: Pid) {
-        let Some(participant) = self.people.get_mut(&pid) else {
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
+        let transport = &participant.publisher;
+        // Before the first offer there is nothing to change: it will be answered with everything.
+        if !transport.stale || transport.lines.is_empty() {
+            return;
+        }
+        let since = |at: Option<Instant>| at.map(|at| now.saturating_duration_since(at));
+        let waiting = since(transport.asked_to_offer).is_some_and(|passed| passed < ASK_AGAIN);
+        let rest = REST_PER_LINE * transport.lines.len() as u32;
+        // Looked at again with the next tick.
+        if waiting || since(transport.answered_at).is_some_and(|passed| passed < rest) {
+            return;
+        }
         let single = participant.subscriber.is_none();
         let (num_audios, num_videos) = if single {
             missing_lines(participant)
@@ -168,13 +169,6 @@ impl Core {
             (0, 0)
         };
         let transport = &mut participant.publisher;
-        let waiting = transport
-            .asked_to_offer
-            .is_some_and(|at| now.saturating_duration_since(at) < ASK_AGAIN);
-        // Before the first offer there is nothing to change: it will be answered with everything.
-        if !transport.stale || waiting || transport.lines.is_empty() {
-            return;
-        }
         transport.asked_to_offer = Some(now);
         // Old SDKs with two transports don't know the question: they hear it once for each change, and their next offer
         // is answered with what holds then.
@@ -186,18 +180,40 @@ impl Core {
             },
         ));
     }
-
-    /// Notes that a participant is to be sent something else, and tells him.
-    pub(super) fn renegotiate(&mut self, now: Instant, pid: Pid) {
-        if let Some(participant) = self.people.get_mut(&pid) {
-            participant.sending_mut().stale = true;
-        }
-        self.refresh(now, pid);
-    }
 }
 
 /// The media lines on which the client sends.
 fn sending_lines(mut offered: Vec<OfferedLine>) -> Vec<OfferedLine> {
     offered.retain(|line| line.direction.sends() && line.kind != LineKind::Other);
     offered
+}
+
+/// An answer, and the offer it was given to.
+pub struct Answered {
+    offer: Description,
+    answer: Description,
+}
+
+impl Transport {
+    /// The base of the answer to an offer. An offer that says the same as the last one, as most do that clients make
+    /// because they were asked to, has the same: reading it costs the parser behind milliseconds in a large room.
+    fn answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        offer: &LegibleOffer,
+    ) -> Result<Description, Box<dyn std::error::Error>> {
+        let said = offer.substance();
+        if let Some(last) = &self.last_answer
+            && last.offer == said
+        {
+            return Ok(last.answer.clone());
+        }
+        let answer = self.session.accept(cx.out, &offer.description.to_string())?;
+        let answer = Description::parse(&answer)?;
+        self.last_answer = Some(Answered {
+            offer: said,
+            answer: answer.clone(),
+        });
+        Ok(answer)
+    }
 }

@@ -7,17 +7,18 @@ use livekit_protocol as proto;
 use proto::signal_response::Message;
 use str0m::media::Mid;
 
-use super::Core;
+use super::{Cx, Room};
+use crate::leg::Leg;
 use crate::line::{Line, Use};
 use crate::participant::{Participant, Pid};
 use crate::sdp::{Description, LineKind, SendTerms, Terms, leave_only_mid};
-use crate::track::LegTo;
+use crate::subscription::Subscription;
 use crate::transport::Transport;
 
-impl Core {
+impl Room {
     /// Frees lines whose track is no longer wanted and gives idle ones to tracks that wait.
-    pub(super) fn assign_lines(&mut self, pid: Pid) {
-        let Some(participant) = self.people.get_mut(&pid) else {
+    pub(super) fn assign_lines(&mut self, cx: &mut Cx<'_>, pid: Pid) {
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
         let Participant {
@@ -35,7 +36,6 @@ impl Core {
                     subscription.mid = None;
                 }
                 line.usage = Use::Cooling;
-                line.outgoing.finish();
             }
         }
         for (track, subscription) in subscriptions.iter_mut().filter(|(_, s)| s.is_wanted()) {
@@ -46,7 +46,7 @@ impl Core {
             }
             let kind = kind_of(subscription.video);
             if let Some(line) = lines.iter_mut().find(|line| line.kind == kind && line.is_free()) {
-                line.carry(track.clone(), session);
+                line.carry(track.clone(), session, cx.out);
                 subscription.mid = Some(line.mid);
             }
         }
@@ -78,7 +78,7 @@ impl Core {
             Use::Send(track) => participant
                 .subscriptions
                 .get(track)
-                .and_then(|s| self.people.get(&s.publisher))
+                .and_then(|s| self.person(s.publisher))
                 .is_some_and(|p| p.tracks.iter().any(|t| t.id == *track && t.steering.active)),
             Use::Idle | Use::Cooling => false,
         }
@@ -99,7 +99,7 @@ impl Core {
                 let publisher = participant
                     .subscriptions
                     .get(track)
-                    .and_then(|s| self.people.get(&s.publisher));
+                    .and_then(|s| self.person(s.publisher));
                 let stereo = publisher
                     .and_then(|p| p.tracks.iter().find(|t| t.id == *track))
                     .is_some_and(|track| track.is_stereo());
@@ -109,6 +109,7 @@ impl Core {
                     stream,
                     track: track.as_str().into(),
                     stereo,
+                    ssrcs: line.stream,
                 })
             }
         };
@@ -120,8 +121,8 @@ impl Core {
 
     /// The client has a new description of what it is sent: packets flow on the lines it names and stop on the others.
     /// What the description could not say yet makes the transport stale.
-    pub(super) fn lines_agreed(&mut self, pid: Pid) {
-        let Some(participant) = self.people.get_mut(&pid) else {
+    pub(super) fn lines_agreed(&mut self, cx: &mut Cx<'_>, pid: Pid) {
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
         // Lines that were `inactive` just now may be taken next time.
@@ -136,47 +137,54 @@ impl Core {
             .subscriptions
             .values()
             .any(|s| s.is_wanted() && s.mid.is_none());
-        participant.sending_mut().stale |= freed && waits;
-        self.connect_legs(pid);
+        if freed && waits {
+            self.renegotiate(pid);
+        }
+        self.connect_legs(cx, pid);
     }
 
-    fn connect_legs(&mut self, pid: Pid) {
-        let Some(participant) = self.people.get(&pid) else {
+    /// Makes the legs of what is sent on agreed lines, each resolved once and for all.
+    fn connect_legs(&mut self, cx: &mut Cx<'_>, pid: Pid) {
+        let Some(participant) = self.person_mut(pid) else {
             return;
         };
-        let mut wanted: HashMap<TrackId, Mid> = HashMap::new();
-        for line in &participant.sending().lines {
-            if let Use::Send(track) = &line.usage
-                && participant
-                    .subscriptions
-                    .get(track)
-                    .is_some_and(|s| s.is_wanted())
-            {
-                wanted.insert(track.clone(), line.mid);
+        let Participant {
+            publisher,
+            subscriber,
+            subscriptions,
+            ..
+        } = participant;
+        let transport = subscriber.as_mut().unwrap_or(publisher);
+        let mut fresh: Vec<(Leg, Subscription, TrackId)> = Vec::new();
+        for line in &mut transport.lines {
+            if line.stream.is_none() {
+                line.stream = transport.session.stream_on(line.mid);
             }
-        }
-        let room = participant.room.clone();
-        let Some(room) = self.rooms.get(&room) else { return };
-        for publisher in &room.participants {
-            let Some(publisher) = self.people.get_mut(publisher) else {
+            let Use::Send(track) = &line.usage else { continue };
+            let Some(subscription) = subscriptions.get(track).filter(|s| s.is_wanted()) else {
                 continue;
             };
-            let mut told = Vec::new();
-            for track in &mut publisher.tracks {
-                let leg = wanted.get(&track.id).map(|mid| LegTo { pid, mid: *mid });
-                track.legs.retain(|other| other.pid != pid || Some(*other) == leg);
-                if let Some(leg) = leg
-                    && !track.legs.contains(&leg)
-                {
-                    track.legs.push(leg);
-                }
-                if !track.told_subscribed && !track.legs.is_empty() {
-                    track.told_subscribed = true;
-                    told.push(track.id.as_str().to_owned());
-                }
+            let Some((ssrc, _)) = line.stream else { continue };
+            let leg = Leg::new(pid, line.mid, ssrc, &transport.session, subscription);
+            fresh.push((leg, *subscription, track.clone()));
+        }
+        for (leg, subscription, id) in fresh {
+            let Some(track) = self.published_mut(subscription.publisher, &id) else {
+                continue;
+            };
+            let told = std::mem::replace(&mut track.told_subscribed, true);
+            let same = |known: &&mut Leg| (known.mid, known.ssrc) == (leg.mid, leg.ssrc);
+            let known = track.leg_mut(pid).filter(same).is_some();
+            if !known {
+                track.legs.retain(|other| other.to != pid);
+                track.legs.push(leg);
+                let serial = track.serial;
+                self.legs_changed(cx, subscription.publisher, serial);
             }
-            for track_sid in told {
-                publisher.tell(Message::TrackSubscribed(proto::TrackSubscribed { track_sid }));
+            if !told {
+                let track_sid = id.as_str().to_owned();
+                let message = Message::TrackSubscribed(proto::TrackSubscribed { track_sid });
+                self.tell(subscription.publisher, message);
             }
         }
     }
@@ -187,8 +195,27 @@ pub(super) const fn kind_of(video: bool) -> LineKind {
     if video { LineKind::Video } else { LineKind::Audio }
 }
 
-/// Lines that are wanted beyond those there are, audio and video.
+/// Lines to ask for: what is wanted beyond those there are, audio and video, and some ahead, so that a room that fills
+/// does not ask for each one.
 pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
+    let lines = &participant.sending().lines;
+    let ahead = |missing: u32, video: bool| {
+        let there = lines.iter().filter(|line| line.kind == kind_of(video)).count() as u32;
+        if missing == 0 {
+            0
+        } else {
+            missing.max((there / 4).min(MOST_AHEAD))
+        }
+    };
+    let (audio, video) = wanted_lines(participant);
+    (ahead(audio, false), ahead(video, true))
+}
+
+/// Most lines asked for ahead: each costs its client memory and every description some bytes.
+const MOST_AHEAD: u32 = 16;
+
+/// Lines that are wanted beyond those there are, audio and video.
+fn wanted_lines(participant: &Participant) -> (u32, u32) {
     let missing = |video: bool| {
         let wanted = participant
             .subscriptions

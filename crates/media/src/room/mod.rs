@@ -1,0 +1,224 @@
+//! A room: its people, their tracks and the legs between them.
+//!
+//! Owns everything that happens among the people in it, and knows neither sockets nor other rooms. What is to leave, and
+//! what sessions say, waits in the [`Outbox`]; what follows from it is done afterwards, one thing after another
+//! ([`Room::settle`]): nothing that fails or changes on the way calls back up. Verbs check no permission: the doors do
+//! ([`crate::signal`]).
+
+mod audio;
+mod departure;
+mod events;
+mod join;
+mod lines;
+mod negotiate;
+mod network;
+mod offer;
+mod publish;
+mod relay;
+mod route;
+mod rows;
+mod steer;
+mod subscribe;
+mod tick;
+mod verbs;
+
+use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use auralink_types::{CallId, EventKind};
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+
+pub use audio::Tapped;
+pub use departure::Departure;
+pub use join::refuse;
+pub use negotiate::Answered;
+
+use crate::ai::AiState;
+use crate::arena::Arena;
+use crate::metrics::Counters;
+use crate::outbox::Outbox;
+use crate::participant::{Participant, Pid, RoomId, RoomKey};
+use crate::session::SessionConfig;
+use crate::track::Track;
+use crate::transport::{Role, TransportId};
+
+pub use tick::Headcount;
+
+/// What a room works with and does not own.
+pub struct Cx<'a> {
+    /// The time.
+    pub now: Instant,
+    /// Where effects go.
+    pub out: &'a mut Outbox,
+    /// AIC.
+    pub ai: &'a mut AiState,
+    /// Counters of the shard.
+    pub counters: &'a mut Counters,
+    /// What sessions are made with.
+    pub sessions: &'a SessionConfig,
+}
+
+/// One life of a room.
+pub struct Room {
+    /// Its handle.
+    pub id: RoomId,
+    /// Tenant and name.
+    pub key: RoomKey,
+    /// Its id for clients and books, `RM_…`.
+    pub sid: CallId,
+    /// When it began, milliseconds since the Unix epoch.
+    created_at_ms: i64,
+    people: Arena<Participant>,
+    /// What the people in it were last told of their number.
+    told: Headcount,
+    /// When the last one left; it goes after a while unless somebody joins.
+    pub empty_since: Option<Instant>,
+    /// Who is to be taken out.
+    departures: VecDeque<(Pid, Departure)>,
+    /// Whose descriptions may be out of date.
+    stale: Vec<Pid>,
+}
+
+impl Room {
+    /// A room that begins.
+    pub fn begin(cx: &mut Cx<'_>, id: RoomId, key: RoomKey, now_ms: i64) -> Self {
+        let room = Self {
+            id,
+            key,
+            sid: CallId::new(join::new_sid("RM_")),
+            created_at_ms: now_ms,
+            people: Arena::default(),
+            told: Headcount::default(),
+            empty_since: None,
+            departures: VecDeque::new(),
+            stale: Vec::new(),
+        };
+        room.happened(cx, cx.now, EventKind::CallStarted);
+        room
+    }
+
+    /// A datagram for one of its transports.
+    pub fn handle_datagram(
+        &mut self,
+        cx: &mut Cx<'_>,
+        id: TransportId,
+        (source, destination): (SocketAddr, SocketAddr),
+        datagram: &[u8],
+    ) {
+        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+            transport
+                .session
+                .receive(cx.now, cx.out, source, destination, datagram);
+        }
+        self.settle(cx);
+    }
+
+    /// Time has passed for one of its transports.
+    pub fn handle_timeout(&mut self, cx: &mut Cx<'_>, id: TransportId) {
+        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+            transport.session.advance(cx.now, cx.out);
+        }
+        self.settle(cx);
+    }
+
+    /// Works off what follows from what was done: what sessions said, who is to go, whose descriptions are out of date.
+    pub fn settle(&mut self, cx: &mut Cx<'_>) {
+        loop {
+            if let Some((id, event)) = cx.out.events.pop_front() {
+                self.handle_event(cx, id, event);
+            } else if let Some((pid, departure)) = self.departures.pop_front() {
+                self.take_out(cx, pid, departure);
+            } else if let Some(pid) = self.stale.pop() {
+                self.refresh(cx, pid);
+            } else {
+                return;
+            }
+        }
+    }
+
+    /// Somebody in the room.
+    pub fn person(&self, pid: Pid) -> Option<&Participant> {
+        self.people.get(pid.0)
+    }
+
+    /// Somebody in the room.
+    pub fn person_mut(&mut self, pid: Pid) -> Option<&mut Participant> {
+        self.people.get_mut(pid.0)
+    }
+
+    /// Whoever is in the room under that identity.
+    pub fn find(&self, identity: &str) -> Option<Pid> {
+        let found = self.people.iter().find(|(_, p)| p.user.user.as_str() == identity);
+        found.map(|(handle, _)| Pid(handle))
+    }
+
+    /// Everybody, in no order that means anything.
+    pub fn everybody(&self) -> impl Iterator<Item = Pid> + use<> {
+        self.people.handles().into_iter().map(Pid)
+    }
+
+    /// How many are in it.
+    pub fn len(&self) -> usize {
+        self.people.len()
+    }
+
+    /// Published tracks in it.
+    pub fn tracks(&self) -> usize {
+        self.people.values().map(|p| p.tracks.len()).sum()
+    }
+
+    fn others(&self, pid: Pid) -> impl Iterator<Item = Pid> + use<> {
+        self.everybody().filter(move |other| *other != pid)
+    }
+
+    fn track_mut(&mut self, pid: Pid, serial: u32) -> Option<&mut Track> {
+        self.person_mut(pid)?.track_of(serial)
+    }
+
+    fn transport_id(&self, pid: Pid, role: Role) -> TransportId {
+        TransportId {
+            room: self.id,
+            pid,
+            role,
+        }
+    }
+
+    /// Notes that what somebody is sent is to be described anew.
+    fn renegotiate(&mut self, pid: Pid) {
+        if let Some(participant) = self.people.get_mut(pid.0) {
+            participant.sending_mut().stale = true;
+            self.stale.push(pid);
+        }
+    }
+
+    fn tell(&mut self, pid: Pid, message: Message) {
+        if let Some(participant) = self.person_mut(pid) {
+            participant.tell(message);
+        }
+    }
+
+    /// A message to everybody but one.
+    fn tell_room(&mut self, but: Option<Pid>, message: &Message) {
+        for pid in self.everybody().filter(|pid| Some(*pid) != but) {
+            self.tell(pid, message.clone());
+        }
+    }
+
+    /// Tells the room, and themselves, what has changed about somebody.
+    fn announce(&mut self, pid: Pid) {
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        participant.version += 1;
+        let update = Message::Update(proto::ParticipantUpdate {
+            participants: vec![participant.info()],
+        });
+        if participant.grants.hidden {
+            participant.tell(update);
+        } else {
+            self.tell_room(None, &update);
+        }
+    }
+}

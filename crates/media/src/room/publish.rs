@@ -1,0 +1,102 @@
+//! Publishing: tracks are announced, shown to the room once they are live, and taken away.
+
+use auralink_types::TrackId;
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+
+use super::join::new_sid;
+use super::{Cx, Room};
+use crate::line::Use;
+use crate::matching::match_lines;
+use crate::participant::Pid;
+use crate::track::Track;
+
+impl Room {
+    /// Announces a track; one that is known already is told again.
+    pub fn publish(&mut self, cx: &mut Cx<'_>, pid: Pid, request: proto::AddTrackRequest) {
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        if let Some(known) = participant.tracks.iter_mut().find(|t| {
+            t.cids.contains(&request.cid) || !request.sid.is_empty() && t.id.as_str() == request.sid
+        }) {
+            if !known.cids.contains(&request.cid) {
+                known.cids.push(request.cid.clone());
+            }
+            let track = Some(known.info.clone());
+            return participant.tell(published(request.cid, track));
+        }
+        let cid = request.cid.clone();
+        let serial = participant.serials;
+        participant.serials += 1;
+        let track = Track::new(TrackId::new(new_sid("TR_")), serial, request);
+        let (info, audio) = (track.info.clone(), !track.is_video());
+        participant.tracks.push(track);
+        participant.tell(published(cid, Some(info)));
+        // The offer may have come first: then its line waits for this track and must be answered again.
+        if match_lines(&participant.sends, &mut participant.tracks) {
+            participant.routes.clear();
+            participant.publisher.stale = true;
+            self.stale.push(pid);
+        }
+        if audio {
+            // What AIC wants of it is known before its first answer.
+            self.tap(cx, pid, serial);
+        }
+        self.show_live_tracks(pid);
+    }
+
+    /// Tells the room of tracks that have come alive, and subscribes those who want that.
+    pub(super) fn show_live_tracks(&mut self, pid: Pid) {
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        let mut fresh = false;
+        for track in participant.tracks.iter_mut().filter(|t| t.is_live()) {
+            fresh |= !std::mem::replace(&mut track.shown, true);
+        }
+        if fresh {
+            self.announce(pid);
+            self.subscribe_room(pid);
+        }
+    }
+
+    /// A track's line was stopped by its publisher.
+    pub(super) fn unpublish(&mut self, cx: &mut Cx<'_>, pid: Pid, id: &TrackId) {
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        let Some(at) = participant.tracks.iter().position(|track| track.id == *id) else {
+            return;
+        };
+        let mut track = participant.tracks.remove(at);
+        participant.routes.clear();
+        let owner = participant.user.clone();
+        self.close_tap(cx, &owner, &mut track);
+        self.announce(pid);
+        self.forget_track(&track);
+    }
+
+    /// Ends every subscription to a track that is gone.
+    pub(super) fn forget_track(&mut self, track: &Track) {
+        for pid in self.everybody() {
+            let Some(subscriber) = self.person_mut(pid) else {
+                continue;
+            };
+            let carried = Use::Send(track.id.clone());
+            if subscriber.subscriptions.remove(&track.id).is_some()
+                && subscriber
+                    .sending()
+                    .lines
+                    .iter()
+                    .any(|line| line.usage == carried)
+            {
+                self.renegotiate(pid);
+            }
+        }
+    }
+}
+
+fn published(cid: String, track: Option<proto::TrackInfo>) -> Message {
+    Message::TrackPublished(proto::TrackPublishedResponse { cid, track })
+}

@@ -1,0 +1,305 @@
+//! What sessions say, and the straight line of a packet: session, track, legs.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use str0m::format::Codec;
+use str0m::media::Mid;
+use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
+
+use super::{Cx, Departure, Room};
+use crate::arrival::Numbers;
+use crate::data::Channel;
+use crate::leg::{Leg, Source};
+use crate::line::Use;
+use crate::participant::{Pid, Route};
+use crate::session::SessionEvent;
+use crate::transport::{Role, TransportId};
+use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
+
+/// How long somebody is kept whose transport has failed.
+const LOST_TRANSPORT: Duration = Duration::from_secs(15);
+
+/// How long somebody is kept who closed a connection and has not said why.
+const CLOSED_TRANSPORT: Duration = Duration::from_secs(1);
+
+impl Room {
+    pub(super) fn handle_event(&mut self, cx: &mut Cx<'_>, id: TransportId, event: SessionEvent) {
+        let pid = id.pid;
+        match event {
+            SessionEvent::Packet(packet) if id.role == Role::Publisher => self.forward(cx, pid, &packet),
+            // The server offers that transport to send on it only.
+            SessionEvent::Packet(_) => cx.counters.unfit += 1,
+            SessionEvent::Connected => self.connected(id),
+            SessionEvent::Lost => self.lost(cx.now, id, LOST_TRANSPORT),
+            SessionEvent::Closed => self.closed(cx.now, id),
+            SessionEvent::Failed(error) => self.fail(cx, pid, &error),
+            SessionEvent::ChannelOpen(channel, label) => {
+                let transport = self.person_mut(pid).and_then(|p| p.transport_mut(id.role));
+                if let (Some(kind), Some(transport)) = (Channel::from_label(&label), transport) {
+                    transport.channels.insert(kind, channel);
+                    self.flush_backlog(cx, pid);
+                }
+            }
+            SessionEvent::ChannelClosed(channel) => {
+                if let Some(transport) = self.person_mut(pid).and_then(|p| p.transport_mut(id.role)) {
+                    transport.channels.retain(|_, known| *known != channel);
+                }
+            }
+            SessionEvent::ChannelDrained => self.flush_backlog(cx, pid),
+            SessionEvent::Data(channel, bytes) => self.forward_data(cx, id, channel, &bytes),
+            SessionEvent::Keyframe(mid) => self.keyframe_wanted(cx, pid, mid),
+            SessionEvent::Downlink(report) => self.downlink_reported(cx, pid, &report),
+            SessionEvent::Uplink(report) if id.role == Role::Publisher => {
+                self.uplink_reported(cx, pid, &report);
+            }
+            SessionEvent::Uplink(_) => {}
+            SessionEvent::Capacity(capacity) => self.capacity_estimated(cx, pid, capacity),
+        }
+    }
+
+    /// Media can flow, for the first time or again.
+    fn connected(&mut self, id: TransportId) {
+        let Some(participant) = self.person_mut(id.pid) else {
+            return;
+        };
+        let Some(transport) = participant.transport_mut(id.role) else {
+            return;
+        };
+        if !transport.session.is_connected() {
+            return;
+        }
+        transport.lost = false;
+        // A client with two transports counts as connected with the one on which it hears others.
+        if id.role != participant.sending_role() && !participant.sending().session.is_connected() {
+            return;
+        }
+        if participant.socket.is_some() && !participant.transports().any(|(_, transport)| transport.lost) {
+            participant.deadline = None;
+        }
+        if participant.state != proto::participant_info::State::Active {
+            participant.state = proto::participant_info::State::Active;
+            self.announce(id.pid);
+        }
+    }
+
+    fn lost(&mut self, now: Instant, id: TransportId, grace: Duration) {
+        let Some(participant) = self.person_mut(id.pid) else {
+            return;
+        };
+        if let Some(transport) = participant.transport_mut(id.role) {
+            transport.lost = true;
+        }
+        let due = now + grace;
+        participant.deadline = Some(participant.deadline.map_or(due, |deadline| deadline.min(due)));
+    }
+
+    /// The client closed a connection. Without signalling nobody comes back to it; with it the client may be about to
+    /// say goodbye, and its word tells why.
+    fn closed(&mut self, now: Instant, id: TransportId) {
+        if self.person(id.pid).is_some_and(|p| p.socket.is_some()) {
+            self.lost(now, id, CLOSED_TRANSPORT);
+        } else {
+            self.depart(id.pid, Departure::to_return(DisconnectReason::MediaFailure));
+        }
+    }
+
+    fn forward(&mut self, cx: &mut Cx<'_>, pid: Pid, packet: &RtpPacket) {
+        cx.counters.packets_in += 1;
+        let Some(publisher) = self.people.get_mut(pid.0) else {
+            return;
+        };
+        let Some(route) = publisher.route(&packet.header) else {
+            cx.counters.unfit += 1;
+            return;
+        };
+        let Some(track) = publisher.tracks.get_mut(route.track) else {
+            return;
+        };
+        let Some(layer) = track.layers.get_mut(route.layer) else {
+            return;
+        };
+        let header = &packet.header;
+        let clock = route.params.spec().clock_rate.get();
+        let came = (*packet.seq_no, header.timestamp);
+        let Some(numbers) = layer.arrival.number(cx.now, header.ssrc, came, clock) else {
+            cx.counters.unfit += 1;
+            return;
+        };
+        if packet.payload.is_empty() {
+            cx.counters.empty += 1;
+        } else {
+            layer.seen = Some(cx.now);
+            if !track.seen {
+                track.seen = true;
+                track.comes_as(route.params.spec().codec);
+                self.show_live_tracks(pid);
+            }
+        }
+        if route.params.spec().codec.is_audio() {
+            self.tap_packet(cx, pid, &route, packet, numbers);
+        } else {
+            self.forward_video(cx, pid, &route, packet, numbers);
+        }
+    }
+
+    fn forward_video(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        route: &Route,
+        packet: &RtpPacket,
+        numbers: Numbers,
+    ) {
+        let Some(track) = self
+            .people
+            .get_mut(pid.0)
+            .and_then(|p| p.tracks.get_mut(route.track))
+        else {
+            return;
+        };
+        let targets = [0, 1, 2].map(|ceiling| choose(&track.layers, ceiling, cx.now));
+        let mut legs = std::mem::take(&mut track.legs);
+        let incoming = Incoming {
+            layer: route.layer,
+            numbers,
+            payload: &packet.payload,
+        };
+        let mut keyframes: u64 = 0;
+        for leg in &mut legs {
+            let target = targets[leg.ceiling.min(2)];
+            let current = self.send_video(cx, leg, route, (target, incoming), packet);
+            if let (Some(target), Some(current)) = (target, current)
+                && current != Some(target)
+            {
+                keyframes |= 1 << target;
+            }
+        }
+        let track = self
+            .people
+            .get_mut(pid.0)
+            .and_then(|p| p.tracks.get_mut(route.track));
+        if let Some(track) = track {
+            track.legs = legs;
+        }
+        for layer in (0..64).filter(|layer| keyframes & 1 << layer != 0) {
+            self.request_keyframe(cx, pid, route.track, layer);
+        }
+    }
+
+    /// Sends what goes out on a leg for a packet; the layer that the leg carries now, if it carries anything.
+    fn send_video(
+        &mut self,
+        cx: &mut Cx<'_>,
+        leg: &mut Leg,
+        route: &Route,
+        (target, incoming): (Option<usize>, Incoming<'_>),
+        packet: &RtpPacket,
+    ) -> Option<Option<usize>> {
+        let subscriber = self.people.get_mut(leg.to.0)?;
+        let session = &mut subscriber.sending_mut().session;
+        if leg.paused || !session.is_connected() {
+            return None;
+        }
+        let pt = leg.video_type(session, &route.params);
+        if !matches!(leg.outgoing.source, Source::Video(_)) {
+            let format = match route.params.spec().codec {
+                Codec::Vp8 => VideoFormat::Vp8,
+                Codec::H264 => VideoFormat::H264,
+                _ => VideoFormat::Opaque,
+            };
+            let fresh = VideoLeg::new(format, leg.outgoing.next_seq, leg.outgoing.last);
+            leg.outgoing.source = Source::Video(Box::new(fresh));
+        }
+        let Source::Video(video) = &mut leg.outgoing.source else {
+            return None;
+        };
+        let rewritten = video.handle(cx.now, target, incoming);
+        let current = Some(video.current());
+        let Some(rewritten) = rewritten else {
+            return current;
+        };
+        let Some(pt) = pt else {
+            cx.counters.unfit += 1;
+            return current;
+        };
+        let extensions = ExtensionValues {
+            video_orientation: packet.header.ext_vals.video_orientation,
+            ..Default::default()
+        };
+        let payload = packet.payload.clone();
+        let (seq, timestamp) = (rewritten.seq.into(), rewritten.timestamp);
+        let mut write = RtpWrite::new(pt, seq, timestamp, packet.timestamp, payload)
+            .marker(packet.header.marker)
+            .nackable(true)
+            .ext_vals(extensions);
+        if let Some(patch) = rewritten.patch {
+            write = write.vp8_patch(patch);
+        }
+        self.write(cx, leg, write);
+        current
+    }
+
+    pub(super) fn write(&mut self, cx: &mut Cx<'_>, leg: &Leg, packet: RtpWrite) {
+        let Some(subscriber) = self.people.get_mut(leg.to.0) else {
+            return;
+        };
+        let session = &mut subscriber.sending_mut().session;
+        if session.send(cx.now, cx.out, leg.ssrc, packet) {
+            cx.counters.packets_out += 1;
+        } else {
+            cx.counters.unsent += 1;
+        }
+    }
+
+    /// A subscriber lost too much: the publisher of the layer they get must start afresh.
+    fn keyframe_wanted(&mut self, cx: &mut Cx<'_>, pid: Pid, mid: Mid) {
+        let Some(subscriber) = self.person(pid) else {
+            return;
+        };
+        let line = subscriber.sending().lines.iter().find(|line| line.mid == mid);
+        let Some(Use::Send(id)) = line.map(|line| &line.usage) else {
+            return;
+        };
+        let (Some(subscription), id) = (subscriber.subscriptions.get(id), id.clone()) else {
+            return;
+        };
+        let publisher = subscription.publisher;
+        let tracks = self.person_mut(publisher).map(|p| &mut p.tracks);
+        let Some((at, track)) = tracks
+            .into_iter()
+            .flatten()
+            .enumerate()
+            .find(|(_, track)| track.id == id)
+        else {
+            return;
+        };
+        let layer = match track.leg_mut(pid).map(|leg| &leg.outgoing.source) {
+            Some(Source::Video(video)) => video.current().unwrap_or(0),
+            _ => 0,
+        };
+        self.request_keyframe(cx, publisher, at, layer);
+    }
+
+    fn request_keyframe(&mut self, cx: &mut Cx<'_>, pid: Pid, track: usize, layer: usize) {
+        let Some(publisher) = self.people.get_mut(pid.0) else {
+            return;
+        };
+        let Some(layer) = publisher
+            .tracks
+            .get_mut(track)
+            .and_then(|track| track.layers.get_mut(layer))
+        else {
+            return;
+        };
+        let lately = |at: Instant| cx.now.saturating_duration_since(at) < KEYFRAME_REQUEST_PAUSE;
+        if layer.asked.is_some_and(lately) {
+            return;
+        }
+        let Some(ssrc) = layer.arrival.ssrc() else { return };
+        layer.asked = Some(cx.now);
+        publisher.publisher.session.request_keyframe(cx.now, cx.out, ssrc);
+        cx.counters.keyframe_requests += 1;
+    }
+}

@@ -1,0 +1,160 @@
+//! Subscriptions: tracks are offered to those present, clients choose, publishers allow.
+
+use auralink_types::TrackId;
+use livekit_protocol as proto;
+use proto::signal_response::Message;
+
+use super::{Cx, Room};
+use crate::participant::Pid;
+use crate::subscription::{Permissions, Subscription};
+use crate::track::Track;
+
+impl Room {
+    /// Offers every live track of the room to one participant.
+    pub(super) fn subscribe_to_room(&mut self, pid: Pid) {
+        for publisher in self.others(pid) {
+            self.offer_tracks(pid, publisher);
+        }
+    }
+
+    /// Offers a publisher's live tracks to everybody else in the room.
+    pub(super) fn subscribe_room(&mut self, publisher: Pid) {
+        for other in self.others(publisher) {
+            self.offer_tracks(other, publisher);
+        }
+    }
+
+    /// Offers a publisher's live tracks to one participant. Hidden publishers have none.
+    fn offer_tracks(&mut self, pid: Pid, publisher: Pid) {
+        let (Some(from), Some(to)) = (self.person(publisher), self.person(pid)) else {
+            return;
+        };
+        if from.grants.hidden {
+            return;
+        }
+        let fresh: Vec<(TrackId, Subscription)> = from
+            .tracks
+            .iter()
+            .filter(|track| track.is_live() && !to.subscriptions.contains_key(&track.id))
+            .map(|track| {
+                let allowed = to.grants.subscribe && from.permissions.allow(to, &track.id);
+                let subscription = Subscription::new(publisher, track.is_video(), to.auto_subscribe, allowed);
+                (track.id.clone(), subscription)
+            })
+            .collect();
+        let owner = from.sid.clone();
+        let Some(to) = self.person_mut(pid) else { return };
+        let mut wanted = false;
+        for (track, subscription) in fresh {
+            wanted |= subscription.is_wanted();
+            if !subscription.allowed {
+                to.tell(permission(owner.as_str(), &track, false));
+            }
+            to.subscriptions.insert(track, subscription);
+        }
+        if wanted {
+            self.renegotiate(pid);
+        }
+    }
+
+    /// Subscribes somebody to tracks, or ends that.
+    pub fn subscribe(&mut self, cx: &mut Cx<'_>, pid: Pid, tracks: &[TrackId], wanted: bool) {
+        for track in tracks {
+            let Some(subscriber) = self.person_mut(pid) else {
+                return;
+            };
+            let Some(subscription) = subscriber.subscriptions.get_mut(track) else {
+                continue;
+            };
+            subscription.desired = wanted;
+            let publisher = subscription.publisher;
+            if !wanted {
+                self.end_leg(cx, publisher, track, pid);
+            }
+        }
+        self.renegotiate(pid);
+    }
+
+    /// A publisher says who may have which of their tracks.
+    pub fn permit(&mut self, cx: &mut Cx<'_>, publisher: Pid, permissions: Permissions) {
+        let Some(from) = self.person_mut(publisher) else {
+            return;
+        };
+        from.permissions = permissions.clone();
+        let owner = from.sid.clone();
+        for pid in self.others(publisher) {
+            let Some(to) = self.person_mut(pid) else { continue };
+            let changed: Vec<(TrackId, bool)> = to
+                .subscriptions
+                .iter()
+                .filter(|(_, subscription)| subscription.publisher == publisher)
+                .filter_map(|(track, subscription)| {
+                    let allowed = to.grants.subscribe && permissions.allow(to, track);
+                    (allowed != subscription.allowed).then(|| (track.clone(), allowed))
+                })
+                .collect();
+            for (track, allowed) in &changed {
+                to.tell(permission(owner.as_str(), track, *allowed));
+                if let Some(subscription) = to.subscriptions.get_mut(track) {
+                    subscription.allowed = *allowed;
+                }
+            }
+            for (track, _) in changed.iter().filter(|(_, allowed)| !allowed) {
+                self.end_leg(cx, publisher, track, pid);
+            }
+            if !changed.is_empty() {
+                self.renegotiate(pid);
+            }
+        }
+    }
+
+    /// Takes over which layer of a track somebody asks for, and whether they want it at the moment.
+    pub fn adjust(&mut self, pid: Pid, track: &TrackId, paused: bool, ceiling: impl FnOnce(&Track) -> usize) {
+        let publisher = self.person(pid).and_then(|p| p.subscriptions.get(track));
+        let Some(publisher) = publisher.map(|s| s.publisher) else {
+            return;
+        };
+        let found = |p: &Self| {
+            Some(ceiling(
+                p.person(publisher)?.tracks.iter().find(|t| t.id == *track)?,
+            ))
+        };
+        let Some(ceiling) = found(self) else { return };
+        let Some(subscription) = self.person_mut(pid).and_then(|p| p.subscriptions.get_mut(track)) else {
+            return;
+        };
+        subscription.ceiling = ceiling;
+        subscription.disabled = paused;
+        // Copied, because the leg is the publisher's and the subscription the subscriber's.
+        let subscription = *subscription;
+        if let Some(leg) = self.published_mut(publisher, track).and_then(|t| t.leg_mut(pid)) {
+            leg.follow(&subscription);
+        }
+    }
+
+    /// Stops packets of a track to one subscriber at once, ahead of the next answer.
+    pub(super) fn end_leg(&mut self, cx: &mut Cx<'_>, publisher: Pid, track: &TrackId, to: Pid) {
+        let Some(track) = self.published_mut(publisher, track) else {
+            return;
+        };
+        let before = track.legs.len();
+        track.legs.retain(|leg| leg.to != to);
+        let (changed, serial) = (track.legs.len() != before, track.serial);
+        if changed {
+            self.legs_changed(cx, publisher, serial);
+        }
+    }
+
+    pub(super) fn published_mut(&mut self, publisher: Pid, track: &TrackId) -> Option<&mut Track> {
+        let tracks = &mut self.person_mut(publisher)?.tracks;
+        tracks.iter_mut().find(|t| t.id == *track)
+    }
+}
+
+fn permission(publisher: &str, track: &TrackId, allowed: bool) -> Message {
+    Message::SubscriptionPermissionUpdate(proto::SubscriptionPermissionUpdate {
+        participant_sid: publisher.into(),
+        track_sid: track.as_str().into(),
+        allowed,
+    })
+}

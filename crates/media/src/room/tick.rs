@@ -1,0 +1,89 @@
+//! What is looked at ten times a second.
+
+use std::time::{Duration, Instant};
+
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::signal_response::Message;
+
+use super::{Cx, Departure, Room};
+use crate::participant::{Participant, Pid};
+
+/// How long an empty room is kept, so that its id survives a reload of the page.
+const EMPTY_ROOM: Duration = Duration::from_secs(20);
+
+/// How many are in a room.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Headcount {
+    participants: u32,
+    publishers: u32,
+    recording: bool,
+}
+
+impl Room {
+    /// Looks at deadlines and at what is out of date.
+    pub fn tick(&mut self, cx: &mut Cx<'_>) {
+        self.tell_headcount();
+        for (pid, departure) in self.late(cx.now) {
+            self.depart(pid, departure);
+        }
+        let stale = |p: &Participant| p.transports().any(|(_, transport)| transport.stale);
+        let people = self.people.iter().filter(|(_, p)| stale(p));
+        self.stale.extend(people.map(|(handle, _)| Pid(handle)));
+        self.settle(cx);
+    }
+
+    /// Whether it has stayed empty for so long that it is over; since when, if so.
+    pub fn over(&self, now: Instant) -> Option<Instant> {
+        self.empty_since.filter(|since| *since + EMPTY_ROOM <= now)
+    }
+
+    fn late(&self, now: Instant) -> Vec<(Pid, Departure)> {
+        let late = |p: &Participant| p.deadline.is_some_and(|deadline| deadline <= now);
+        let departure = |participant: &Participant| {
+            let alive = participant
+                .transports()
+                .all(|(_, transport)| transport.session.is_alive());
+            Departure::to_return(if alive {
+                DisconnectReason::ConnectionTimeout
+            } else {
+                DisconnectReason::MediaFailure
+            })
+        };
+        let people = self.people.iter().filter(|(_, p)| late(p));
+        people.map(|(handle, p)| (Pid(handle), departure(p))).collect()
+    }
+
+    /// Tells the room how many are in it, where that has changed.
+    fn tell_headcount(&mut self) {
+        let now = self.headcount();
+        if std::mem::replace(&mut self.told, now) != now {
+            let room = Some(self.info());
+            self.tell_room(None, &Message::RoomUpdate(proto::RoomUpdate { room }));
+        }
+    }
+
+    fn headcount(&self) -> Headcount {
+        let shown = || self.people.values().filter(|p| !p.grants.hidden);
+        Headcount {
+            participants: shown().count() as u32,
+            publishers: shown().filter(|p| p.publishes()).count() as u32,
+            recording: self.people.values().any(|p| p.grants.recorder),
+        }
+    }
+
+    /// How clients see it.
+    pub fn info(&self) -> proto::Room {
+        let people = self.headcount();
+        proto::Room {
+            sid: self.sid.as_str().into(),
+            name: self.key.name.as_str().into(),
+            creation_time: self.created_at_ms / 1000,
+            creation_time_ms: self.created_at_ms,
+            num_participants: people.participants,
+            num_publishers: people.publishers,
+            active_recording: people.recording,
+            ..Default::default()
+        }
+    }
+}

@@ -1,0 +1,393 @@
+//! The switchboard of a shard: which room and whose transport a datagram, a timer or a message is for.
+//!
+//! In: datagrams, commands, outcomes of the AI core and the passing of time. Out: datagrams to send
+//! ([`Switchboard::pop_transmit`]) and the next deadline ([`Switchboard::poll_timeout`]). It holds tables and dispatches;
+//! what happens is the rooms' own.
+
+use std::collections::{BTreeSet, HashMap};
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::{Duration, Instant, SystemTime};
+
+use auralink_types::EventKind;
+use livekit_protocol as proto;
+use proto::DisconnectReason;
+use proto::leave_request::Action;
+use str0m::ice::StunMessage;
+use str0m::net::Transmit;
+
+use crate::ai::{Ai, AiState};
+use crate::arena::Arena;
+use crate::command::{Command, Join};
+use crate::metrics::{Counters, DelayHistogram, Stats};
+use crate::outbox::{Entry, Outbox};
+use crate::participant::{Pid, RoomId, RoomKey, SocketId};
+use crate::room::{Cx, Departure, Room, refuse};
+use crate::session::SessionConfig;
+use crate::signal;
+use crate::transport::TransportId;
+
+/// How often deadlines, policies and layers are looked at.
+const TICK: Duration = Duration::from_millis(100);
+
+/// How often a track's row is written.
+const ROW_EVERY: Duration = Duration::from_secs(1);
+
+/// How often participants are told of each other's connections.
+const QUALITY_EVERY: Duration = Duration::from_secs(5);
+
+/// Most participants of one shard.
+const MAX_PARTICIPANTS: usize = 5_000;
+
+/// Most addresses remembered per transport; an old one falls out.
+const MAX_ADDRESSES: usize = 16;
+
+/// All rooms of one shard, and who is to be found where.
+pub struct Switchboard {
+    sessions: SessionConfig,
+    rooms: Arena<Room>,
+    names: HashMap<RoomKey, RoomId>,
+    sockets: HashMap<SocketId, (RoomId, Pid)>,
+    ufrags: HashMap<String, TransportId>,
+    addresses: HashMap<SocketAddr, TransportId>,
+    /// The addresses of each transport, oldest first.
+    seen_at: HashMap<TransportId, Vec<SocketAddr>>,
+    timers: BTreeSet<(Instant, TransportId)>,
+    next_tick: Instant,
+    next_rows: Instant,
+    next_quality: Instant,
+    closing: bool,
+    out: Outbox,
+    ai: AiState,
+    /// Counters of everything.
+    pub counters: Counters,
+    /// Delay of forwarded media; the shard records it.
+    pub delays: DelayHistogram,
+}
+
+impl Switchboard {
+    /// A switchboard without rooms.
+    pub fn new(now: Instant, wall: SystemTime, sessions: SessionConfig, ai: Ai) -> Self {
+        Self {
+            sessions,
+            rooms: Arena::default(),
+            names: HashMap::new(),
+            sockets: HashMap::new(),
+            ufrags: HashMap::new(),
+            addresses: HashMap::new(),
+            seen_at: HashMap::new(),
+            timers: BTreeSet::new(),
+            next_tick: now + TICK,
+            next_rows: now,
+            next_quality: now + QUALITY_EVERY,
+            closing: false,
+            out: Outbox::default(),
+            ai: AiState::new(now, wall, ai),
+            counters: Counters::default(),
+            delays: DelayHistogram::default(),
+        }
+    }
+
+    /// A datagram from the network.
+    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
+        self.counters.datagrams_in += 1;
+        let Some(id) = self.owner_of(source, datagram) else {
+            self.counters.stray += 1;
+            return;
+        };
+        let destination = self.local_address(source);
+        self.in_room(now, id.room, Some(id.pid), |room, cx| {
+            room.handle_datagram(cx, id, (source, destination), datagram);
+        });
+    }
+
+    /// A message from signalling.
+    pub fn handle_command(&mut self, now: Instant, command: Command) {
+        match command {
+            Command::Join(join) => self.join(now, *join),
+            Command::Request(socket, message, now_ms) => {
+                if let Some((room, pid)) = self.sockets.get(&socket).copied() {
+                    self.in_room(now, room, Some(pid), |room, cx| {
+                        signal::obey(room, cx, pid, *message, now_ms);
+                        room.settle(cx);
+                    });
+                }
+            }
+            Command::Closed(socket) => {
+                if let Some((room, pid)) = self.sockets.remove(&socket) {
+                    self.in_room(now, room, Some(pid), |room, cx| {
+                        room.socket_closed(cx, pid, socket)
+                    });
+                }
+            }
+            Command::Goodbye(done) => {
+                self.closing = true;
+                self.in_every_room(now, Room::goodbye);
+                self.end_calls(now, true);
+                // Whoever asked may be gone.
+                let _ = done.send(());
+            }
+            Command::Stats(reply) => {
+                let _ = reply.send(self.stats());
+            }
+        }
+    }
+
+    /// The AI core has something to say.
+    pub fn handle_outcomes(&mut self, now: Instant) {
+        while let Some(outcome) = self.ai.ai.processor.poll() {
+            let Some(key) = self.ai.streams.get(&outcome.stream()).copied() else {
+                continue;
+            };
+            self.in_room(now, key.room, Some(key.pid), |room, cx| {
+                room.handle_outcome(cx, key, &outcome);
+            });
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((due, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.timers.remove(&(due, id));
+            self.in_room(now, id.room, Some(id.pid), |room, cx| room.handle_timeout(cx, id));
+        }
+        while let Some((due, key)) = self.ai.timers.first().copied().filter(|(due, _)| *due <= now) {
+            self.ai.timers.remove(&(due, key));
+            self.in_room(now, key.room, Some(key.pid), |room, cx| room.wake_tap(cx, key));
+        }
+        if now >= self.next_tick {
+            self.next_tick = now + TICK;
+            self.tick(now);
+        }
+    }
+
+    fn tick(&mut self, now: Instant) {
+        let version = self.ai.ai.book.version();
+        if version != self.ai.read {
+            self.ai.read = version;
+            self.in_every_room(now, Room::policies_changed);
+        }
+        if now >= self.next_rows {
+            self.next_rows = now + ROW_EVERY;
+            self.in_every_room(now, Room::report);
+        }
+        if now >= self.next_quality {
+            self.next_quality = now + QUALITY_EVERY;
+            self.in_every_room(now, |room, _| room.tell_quality());
+        }
+        self.in_every_room(now, Room::tick);
+        self.end_calls(now, false);
+    }
+
+    /// When [`Self::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Instant {
+        let sessions = self.timers.first().map(|(due, _)| *due);
+        let taps = self.ai.timers.first().map(|(due, _)| *due);
+        [sessions, taps]
+            .into_iter()
+            .flatten()
+            .fold(self.next_tick, Instant::min)
+    }
+
+    /// The next datagram to send.
+    pub fn pop_transmit(&mut self) -> Option<Transmit> {
+        self.out.transmits.pop_front()
+    }
+
+    /// One coherent snapshot.
+    pub fn stats(&self) -> Stats {
+        Stats {
+            participants: self.people(),
+            rooms: self.rooms.len(),
+            tracks: self.rooms.values().map(Room::tracks).sum(),
+            counters: self.counters.clone(),
+            forward_p50: self.delays.quantile(0.50),
+            forward_p99: self.delays.quantile(0.99),
+        }
+    }
+
+    fn people(&self) -> usize {
+        self.rooms.values().map(Room::len).sum()
+    }
+
+    fn join(&mut self, now: Instant, mut join: Join) {
+        if self.closing {
+            return refuse(&join.queue, DisconnectReason::ServerShutdown, Action::Reconnect);
+        }
+        if self.people() >= MAX_PARTICIPANTS {
+            return refuse(&join.queue, DisconnectReason::JoinFailure, Action::Disconnect);
+        }
+        let key = RoomKey {
+            tenant: join.admission.user.tenant.clone(),
+            name: join.admission.room.clone(),
+        };
+        let id = match self.names.get(&key) {
+            Some(id) => *id,
+            None => self.begin(now, key, join.now_ms),
+        };
+        let socket = join.socket;
+        let offer = join.request.publisher_offer.take();
+        let tracks = std::mem::take(&mut join.request.add_track_requests);
+        let joined = self.in_room(now, id, None, |room, cx| {
+            let (pid, ice) = room.join(cx, join)?;
+            for track in tracks {
+                signal::add_track(room, cx, pid, track);
+            }
+            room.start(cx, pid, ice, offer);
+            room.settle(cx);
+            Some(pid)
+        });
+        if let Some(pid) = joined.flatten() {
+            self.sockets.insert(socket, (id, pid));
+        }
+    }
+
+    fn begin(&mut self, now: Instant, key: RoomKey, now_ms: i64) -> RoomId {
+        let id = RoomId(self.rooms.next_handle());
+        let mut cx = Cx {
+            now,
+            out: &mut self.out,
+            ai: &mut self.ai,
+            counters: &mut self.counters,
+            sessions: &self.sessions,
+        };
+        let room = Room::begin(&mut cx, id, key.clone(), now_ms);
+        self.rooms.insert(room);
+        self.names.insert(key, id);
+        id
+    }
+
+    /// Lets a room do something, and takes over what that changes in the tables. A panic costs the participant in whose
+    /// name it was done, and nobody else.
+    fn in_room<T>(
+        &mut self,
+        now: Instant,
+        id: RoomId,
+        whose: Option<Pid>,
+        work: impl FnOnce(&mut Room, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
+        let room = self.rooms.get_mut(id.0)?;
+        let mut cx = Cx {
+            now,
+            out: &mut self.out,
+            ai: &mut self.ai,
+            counters: &mut self.counters,
+            sessions: &self.sessions,
+        };
+        let done = catch_unwind(AssertUnwindSafe(|| work(room, &mut cx)));
+        if done.is_err() {
+            cx.counters.failed_sessions += 1;
+            tracing::error!(room = %room.sid, "a step panicked");
+            cx.out.events.clear();
+            if let Some(pid) = whose {
+                room.depart(pid, Departure::to_return(DisconnectReason::MediaFailure));
+                // What is left of them may be unfit for a goodbye.
+                let _ = catch_unwind(AssertUnwindSafe(|| room.settle(&mut cx)));
+            }
+        }
+        self.take_over();
+        done.ok()
+    }
+
+    fn in_every_room(&mut self, now: Instant, mut work: impl FnMut(&mut Room, &mut Cx<'_>)) {
+        for id in self.rooms.handles() {
+            self.in_room(now, RoomId(id), None, &mut work);
+        }
+    }
+
+    /// Brings the tables up to what sessions said.
+    fn take_over(&mut self) {
+        for socket in self.out.hung_up.drain(..) {
+            self.sockets.remove(&socket);
+        }
+        for (id, entry) in self.out.entries.drain(..) {
+            match entry {
+                Entry::Timer { old, new } => {
+                    if let Some(old) = old {
+                        self.timers.remove(&(old, id));
+                    }
+                    if let Some(new) = new {
+                        self.timers.insert((new, id));
+                    }
+                }
+                Entry::Name { old, new } => {
+                    self.ufrags.remove(&old);
+                    match new {
+                        Some(name) => {
+                            self.ufrags.insert(name, id);
+                        }
+                        None => {
+                            for address in self.seen_at.remove(&id).unwrap_or_default() {
+                                if self.addresses.get(&address) == Some(&id) {
+                                    self.addresses.remove(&address);
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    /// STUN requests carry the session's name; everything else is known by its address.
+    fn owner_of(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<TransportId> {
+        const STUN_FIRST_BYTE_MAX: u8 = 3;
+        if datagram
+            .first()
+            .is_some_and(|first| *first <= STUN_FIRST_BYTE_MAX)
+        {
+            let message = StunMessage::parse(datagram).ok()?;
+            if let Some((local, _)) = message.split_username() {
+                let id = *self.ufrags.get(local)?;
+                self.remember_address(id, source);
+                return Some(id);
+            }
+        }
+        self.addresses.get(&source).copied()
+    }
+
+    fn remember_address(&mut self, id: TransportId, source: SocketAddr) {
+        if self.addresses.insert(source, id) == Some(id) {
+            return;
+        }
+        let seen_at = self.seen_at.entry(id).or_default();
+        if seen_at.len() == MAX_ADDRESSES {
+            let oldest = seen_at.remove(0);
+            if self.addresses.get(&oldest) == Some(&id) {
+                self.addresses.remove(&oldest);
+            }
+        }
+        seen_at.push(source);
+    }
+
+    /// The candidate a peer must have sent to: one socket serves them all and doesn't say which.
+    fn local_address(&self, source: SocketAddr) -> SocketAddr {
+        let candidates = &self.sessions.candidates;
+        let family = || candidates.iter().filter(|c| c.is_ipv4() == source.is_ipv4());
+        let near = family().find(|c| c.ip() == source.ip());
+        let same_scope = || family().find(|c| c.ip().is_loopback() == source.ip().is_loopback());
+        let best = near.or_else(same_scope).or_else(|| candidates.first());
+        // A server has at least one candidate: its constructor sees to it.
+        *best.unwrap_or(&source)
+    }
+
+    /// Ends the calls of the rooms that have stayed empty, or of all empty ones; they end when the last one left.
+    fn end_calls(&mut self, now: Instant, all: bool) {
+        let ended: Vec<(RoomId, Instant)> = self
+            .rooms
+            .iter()
+            .filter_map(|(handle, room)| {
+                let since = if all { room.empty_since } else { room.over(now) };
+                Some((RoomId(handle), since?))
+            })
+            .collect();
+        for (id, since) in ended {
+            self.in_room(now, id, None, |room, cx| {
+                room.happened(cx, since, EventKind::CallEnded)
+            });
+            if let Some(room) = self.rooms.remove(id.0) {
+                self.names.remove(&room.key);
+            }
+        }
+    }
+}
