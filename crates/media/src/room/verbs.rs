@@ -76,7 +76,9 @@ impl Room {
     /// Compares what a client that came back believes with what is so; one that knows of tracks that are not there has to
     /// start anew.
     pub fn synchronise(&mut self, pid: Pid, state: &proto::SyncState) {
-        let Some(participant) = self.person(pid) else { return };
+        let Some(participant) = self.person(pid) else {
+            return;
+        };
         let mut published = state.publish_tracks.iter().filter_map(|t| t.track.as_ref());
         let known = |sid: &str| participant.tracks.iter().any(|known| known.id.as_str() == sid);
         if !published.all(|track| known(&track.sid)) {
