@@ -9,6 +9,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let set = protox::compile([&file], [&root])?;
     tonic_prost_build::configure()
         .extern_path(".aic.v1", "::auralink_wire::proto::v1")
+        .codec_path("crate::grpc::codec::Codec")
         .compile_fds(set)?;
     Ok(())
 }

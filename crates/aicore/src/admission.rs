@@ -109,7 +109,6 @@ impl Admission {
     pub(crate) fn admit(&self, owner: Owner, workers: &PoolStats) -> Result<Ticket, Denied> {
         let mut book = self.lock();
         if let Some(denied) = book.denial(&owner, &self.limits, workers) {
-            book.refused += 1;
             return Err(denied);
         }
         let tenant = tenant_of(&owner);
@@ -121,6 +120,14 @@ impl Admission {
             owner,
             admission: self.clone(),
         })
+    }
+
+    /// Counts a session that was not opened, whoever refused it.
+    pub(crate) fn counting<T, E>(&self, opened: Result<T, E>) -> Result<T, E> {
+        if opened.is_err() {
+            self.lock().refused += 1;
+        }
+        opened
     }
 
     /// From now on nobody is admitted.
@@ -230,7 +237,7 @@ mod tests {
     #[test]
     fn each_limit_refuses_the_newest_and_a_place_given_back_is_taken_again() {
         let admission = admission();
-        let admit = |owner| admission.admit(owner, &IDLE);
+        let admit = |owner| admission.counting(admission.admit(owner, &IDLE));
         let mut held = vec![admit(owner("m", "t", "a", 1)).unwrap()];
         assert_eq!(admit(owner("m", "t", "a", 1)).unwrap_err(), Denied::Duplicate);
         held.push(admit(owner("m", "t", "a", 2)).unwrap());

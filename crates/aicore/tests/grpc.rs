@@ -9,7 +9,8 @@ use auralink_wire::aic;
 use auralink_wire::proto::v1::{self, compress_stream_request as ask, media_frame::Format};
 use bench::*;
 use tokio_stream::wrappers::ReceiverStream;
-use tonic::Code;
+use tonic::{Code, Request};
+use tonic_types::StatusExt as _;
 
 #[tokio::test]
 async fn every_frame_is_answered_in_order_and_every_rung_decodes() {
@@ -358,6 +359,32 @@ async fn a_governed_session_obeys_its_configuration_from_the_next_frame_on() {
 }
 
 #[tokio::test]
+async fn a_message_that_cannot_be_read_is_its_senders_mistake_in_every_method() {
+    let bench = Bench::start().await;
+    let mut raw = tonic::client::Grpc::new(channel(&bench.server).await);
+    for method in [
+        "CompressFrame",
+        "CompressStream",
+        "DecompressFrame",
+        "DecompressStream",
+        "GetCompressionHints",
+        "AnalyzeNetworkConditions",
+    ] {
+        raw.ready().await.unwrap();
+        let path = format!("/aic.v1.AicCompression/{method}");
+        // Field 1 of all of them is a message, not a number.
+        let codec = tonic_prost::ProstCodec::<f64, ()>::default();
+        let refused = raw
+            .unary(Request::new(1.0), path.parse().unwrap(), codec)
+            .await
+            .unwrap_err();
+        assert_eq!(refused.code(), Code::InvalidArgument, "{method}: {refused}");
+        let details = refused.get_details_bad_request().unwrap();
+        assert_eq!(details.field_violations[0].field, "message", "{method}");
+    }
+}
+
+#[tokio::test]
 async fn health_and_reflection_speak_the_standard_protocols() {
     let mut bench = Bench::start().await;
     let health = bench
@@ -383,7 +410,7 @@ async fn health_and_reflection_speak_the_standard_protocols() {
         );
     }
     use tonic_reflection::pb::v1 as reflection;
-    let mut client = reflection::server_reflection_client::ServerReflectionClient::new(channel);
+    let mut client = reflection::server_reflection_client::ServerReflectionClient::new(channel.clone());
     let request = reflection::ServerReflectionRequest {
         host: String::new(),
         message_request: Some(
@@ -403,4 +430,27 @@ async fn health_and_reflection_speak_the_standard_protocols() {
     };
     let names: Vec<&str> = list.service.iter().map(|service| &*service.name).collect();
     assert!(names.contains(&"aic.v1.AicCompression"), "{names:?}");
+
+    use tonic_reflection::pb::v1alpha as older;
+    let mut client = older::server_reflection_client::ServerReflectionClient::new(channel);
+    let symbol = older::server_reflection_request::MessageRequest::FileContainingSymbol(
+        "aic.v1.AicCompression".into(),
+    );
+    let request = older::ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(symbol),
+    };
+    let mut answers = client
+        .server_reflection_info(tokio_stream::once(request))
+        .await
+        .unwrap()
+        .into_inner();
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    assert!(
+        matches!(
+            answer,
+            Some(older::server_reflection_response::MessageResponse::FileDescriptorResponse(_))
+        ),
+        "{answer:?}"
+    );
 }

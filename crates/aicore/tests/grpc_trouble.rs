@@ -157,6 +157,9 @@ async fn who_comes_too_many_is_refused_and_who_is_there_stays() {
     let third = bench.open("3", &[LEAN]).await.err().unwrap();
     assert_eq!(third.code(), Code::ResourceExhausted);
     assert!(third.get_details_quota_failure().is_some() && third.get_details_retry_info().is_some());
+    // What it asked for cannot be: that is a refusal too.
+    let wrong = bench.open("4", &[]).await.err().unwrap();
+    assert_eq!(wrong.code(), Code::InvalidArgument);
     first.send(opus(1).remove(0)).await;
     first.results(1).await;
     let capacity = bench
@@ -165,7 +168,7 @@ async fn who_comes_too_many_is_refused_and_who_is_there_stays() {
         .await
         .unwrap();
     let capacity = capacity.into_inner().capacity.unwrap();
-    assert_eq!((capacity.sessions, capacity.sessions_refused), (2, 2));
+    assert_eq!((capacity.sessions, capacity.sessions_refused), (2, 3));
 }
 
 #[tokio::test]

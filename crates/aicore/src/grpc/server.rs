@@ -118,14 +118,17 @@ impl GrpcServer {
         let service = AicCompressionServer::new(service).max_decoding_message_size(MESSAGE_MAX);
         let (health, health_service) = tonic_health::server::health_reporter();
         health.set_serving::<AicCompressionServer<Service>>().await;
-        let reflection = tonic_reflection::server::Builder::configure()
-            .register_encoded_file_descriptor_set(DESCRIPTORS)
-            .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-            .build_v1()?;
+        let reflection = || {
+            tonic_reflection::server::Builder::configure()
+                .register_encoded_file_descriptor_set(DESCRIPTORS)
+                .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        };
         let router = builder
             .add_service(service)
             .add_service(health_service)
-            .add_service(reflection);
+            .add_service(reflection().build_v1()?)
+            // What grpcio and older tools ask for.
+            .add_service(reflection().build_v1alpha()?);
         let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
         let stopped = stop.clone().cancelled_owned();
         let serving = tokio::spawn(router.serve_with_incoming_shutdown(incoming, stopped));

@@ -66,6 +66,51 @@ impl Service {
     }
 }
 
+/// Opening a session, up to its first answer.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a driver: deadlines are counted from the arrival of the request"
+)]
+impl Service {
+    async fn open_compression(
+        &self,
+        request: Request<Streaming<v1::CompressStreamRequest>>,
+    ) -> Result<Relay<Compression>, Status> {
+        let peer = peer::name(&request)?;
+        let timeout = peer::timeout(&request)?;
+        let mut inbound = request.into_inner();
+        let opening =
+            compress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
+        let life = self.life(peer, opening.key.clone(), false, timeout)?;
+        let (listener, arriving) = self.post.reports();
+        let (session, opened) = Compression::open(Instant::now(), self.pool.clone(), listener, &opening)
+            .map_err(status::refused)?;
+        let first = v1::CompressStreamResponse {
+            message: Some(v1::compress_stream_response::Message::Opened(opened)),
+        };
+        Ok(Relay::new(session, inbound, arriving, first, life))
+    }
+
+    async fn open_decompression(
+        &self,
+        request: Request<Streaming<v1::DecompressStreamRequest>>,
+    ) -> Result<Relay<Decompression>, Status> {
+        let peer = peer::name(&request)?;
+        let timeout = peer::timeout(&request)?;
+        let mut inbound = request.into_inner();
+        let opening =
+            decompress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
+        let life = self.life(peer, opening.key.clone(), true, timeout)?;
+        let (listener, arriving) = self.post.reports();
+        let (session, opened) =
+            Decompression::open(&self.pool, listener, &opening).map_err(status::refused)?;
+        let first = v1::DecompressStreamResponse {
+            message: Some(v1::decompress_stream_response::Message::Opened(opened)),
+        };
+        Ok(Relay::new(session, inbound, arriving, first, life))
+    }
+}
+
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 /// The first message, which may take its time but not all of it.
@@ -97,19 +142,7 @@ impl AicCompression for Service {
         &self,
         request: Request<Streaming<v1::CompressStreamRequest>>,
     ) -> Result<Response<Self::CompressStreamStream>, Status> {
-        let peer = peer::name(&request)?;
-        let timeout = peer::timeout(&request)?;
-        let mut inbound = request.into_inner();
-        let opening =
-            compress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
-        let life = self.life(peer, opening.key.clone(), false, timeout)?;
-        let (listener, arriving) = self.post.reports();
-        let (session, opened) = Compression::open(Instant::now(), self.pool.clone(), listener, &opening)
-            .map_err(status::refused)?;
-        let first = v1::CompressStreamResponse {
-            message: Some(v1::compress_stream_response::Message::Opened(opened)),
-        };
-        let relay = Relay::new(session, inbound, arriving, first, life);
+        let relay = self.admission.counting(self.open_compression(request).await)?;
         Ok(Response::new(Box::pin(relay)))
     }
 
@@ -128,19 +161,7 @@ impl AicCompression for Service {
         &self,
         request: Request<Streaming<v1::DecompressStreamRequest>>,
     ) -> Result<Response<Self::DecompressStreamStream>, Status> {
-        let peer = peer::name(&request)?;
-        let timeout = peer::timeout(&request)?;
-        let mut inbound = request.into_inner();
-        let opening =
-            decompress::opening(first(&mut inbound).await?).map_err(|error| status::invalid(&error))?;
-        let life = self.life(peer, opening.key.clone(), true, timeout)?;
-        let (listener, arriving) = self.post.reports();
-        let (session, opened) =
-            Decompression::open(&self.pool, listener, &opening).map_err(status::refused)?;
-        let first = v1::DecompressStreamResponse {
-            message: Some(v1::decompress_stream_response::Message::Opened(opened)),
-        };
-        let relay = Relay::new(session, inbound, arriving, first, life);
+        let relay = self.admission.counting(self.open_decompression(request).await)?;
         Ok(Response::new(Box::pin(relay)))
     }
 

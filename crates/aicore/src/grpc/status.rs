@@ -50,9 +50,6 @@ pub(super) fn unreadable(status: Status) -> Status {
         Code::OutOfRange | Code::ResourceExhausted => {
             invalid(&FieldError::new("frame.payload", status.message()))
         }
-        Code::Internal if status.message().contains("decode") => {
-            invalid(&FieldError::new("message", status.message()))
-        }
         _ => status,
     }
 }
