@@ -3,16 +3,19 @@
 //! A client that dribbles its request, or opens connections and says nothing, is cut off; one that opens too many
 //! waits in the kernel's queue. WebSockets have limits of their own once they are open.
 
+mod unread;
+
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
@@ -22,6 +25,8 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+
+use unread::{Lingering, Unread};
 
 /// How much of the server one client may take.
 #[derive(Clone, Copy, Debug)]
@@ -109,11 +114,24 @@ async fn connection(
 ) {
     // Signalling messages are small and each is waited for.
     let _ = stream.set_nodelay(true);
+    let (stream, lingers) = Lingering::new(stream);
     let routes = TowerToHyperService::new(routes);
-    let service = service_fn(move |mut request: Request<Incoming>| {
+    let service = service_fn(move |request: Request<Incoming>| {
+        let waits = request.headers().contains_key(header::EXPECT);
+        let unread = Unread::default();
+        let mut request = request.map(|body| unread.watch(body));
         request.extensions_mut().insert(ConnectInfo(peer));
         let answer = hyper::service::Service::call(&routes, request);
-        async move { Ok::<_, Infallible>(in_time(answer, limits.answer).await) }
+        let lingers = Arc::clone(&lingers);
+        async move {
+            let mut answer = in_time(answer, limits.answer).await;
+            if !unread.drain(waits).await {
+                let close = HeaderValue::from_static("close");
+                answer.headers_mut().insert(header::CONNECTION, close);
+                lingers.store(true, Ordering::Relaxed);
+            }
+            Ok::<_, Infallible>(answer)
+        }
     });
     let serving = http1::Builder::new()
         .timer(TokioTimer::new())

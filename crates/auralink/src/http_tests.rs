@@ -28,6 +28,7 @@ async fn start(limits: Limits) -> Running {
             "/body",
             post(|body: String| async move { body.len().to_string() }),
         )
+        .route("/refused", post(|| async { StatusCode::FORBIDDEN }))
         .route(
             "/ws",
             get(|upgrade: WebSocketUpgrade| async {
@@ -150,6 +151,54 @@ async fn a_client_that_dribbles_its_body_is_told_that_it_took_too_long() {
     let head = "POST /body HTTP/1.1\r\nHost: x\r\nContent-Length: 1000\r\n\r\nab";
     let answer = ask(&mut stream, head).await;
     assert!(answer.starts_with("HTTP/1.1 408"), "{answer}");
+}
+
+#[tokio::test]
+async fn a_refused_request_with_a_small_body_leaves_the_connection_to_the_next() {
+    let server = start(Limits::default()).await;
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    for head in [
+        "Content-Length: 9\r\n\r\n123456789",
+        "Transfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
+    ] {
+        let answer = ask(
+            &mut stream,
+            &format!("POST /refused HTTP/1.1\r\nHost: x\r\n{head}"),
+        )
+        .await;
+        assert!(
+            answer.starts_with("HTTP/1.1 403") && !answer.contains("connection: close"),
+            "{answer}"
+        );
+        let next = ask(&mut stream, PLAIN).await;
+        assert!(next.contains("200 OK") && next.ends_with("127.0.0.1"), "{next}");
+    }
+}
+
+#[tokio::test]
+async fn a_refused_request_whose_body_is_long_or_does_not_come_is_told_that_the_connection_ends() {
+    let server = start(Limits::default()).await;
+    for (head, body) in [
+        ("Content-Length: 5000000", vec![b'x'; 5_000_000]),
+        ("Content-Length: 9", b"123".to_vec()),
+        // Asked to go on, it would send what nobody wants.
+        ("Expect: 100-continue\r\nContent-Length: 9", Vec::new()),
+    ] {
+        let mut stream = TcpStream::connect(server.address).await.unwrap();
+        let request = format!("POST /refused HTTP/1.1\r\nHost: x\r\n{head}\r\n\r\n");
+        stream.write_all(request.as_bytes()).await.unwrap();
+        // All of it can be written and the answer read: nothing is reset.
+        stream.write_all(&body).await.unwrap();
+        let mut answer = String::new();
+        tokio::time::timeout(PATIENCE, stream.read_to_string(&mut answer))
+            .await
+            .unwrap()
+            .unwrap();
+        assert!(
+            answer.starts_with("HTTP/1.1 403") && answer.contains("connection: close"),
+            "{answer}"
+        );
+    }
 }
 
 #[tokio::test]
