@@ -134,15 +134,7 @@ impl Drop for Cluster {
 
 fn against(place: &Place, interpreter: &Path, server: &Server, phases: &str) -> Result<()> {
     let minted = Command::new(place.program("auralink"))
-        .args([
-            "token",
-            "--room",
-            "lobby",
-            "--identity",
-            "operator",
-            "--grants",
-            "roomAdmin=true",
-        ])
+        .args(["token", "--identity", "operator", "--grants", "roomList=true"])
         .args(["--key", KEY, "--secret", SECRET])
         .output()
         .context("cannot mint a token")?;

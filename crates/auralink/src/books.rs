@@ -43,7 +43,9 @@ mod tests {
     use auralink_control::{AlertRules, Clock, IntakeConfig};
     use auralink_engine::PolicyBook;
     use auralink_store::{Actor, Store};
-    use auralink_types::{EventKind, Media, NetworkClass, QualityMetric, SavingsBasis, SessionRef, UserKey};
+    use auralink_types::{
+        EventKind, Media, NetworkClass, Objects, QualityMetric, SavingsBasis, SessionRef, UserKey,
+    };
 
     use super::*;
 
@@ -93,6 +95,7 @@ mod tests {
             call_id: "RM_1".into(),
             room: "kitchen".into(),
             kind: EventKind::SessionEnded(session),
+            objects: Objects::default(),
         };
         events.try_send(event).unwrap();
         drop((rows, events));

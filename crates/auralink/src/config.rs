@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use auralink_aicore::{RemoteConfig, Security, TlsFiles};
-use auralink_control::{AlertRules, RateLimit};
+use auralink_control::{AlertRules, RateLimit, check_origins};
 use auralink_store::{Retention, StoreOptions};
 use auralink_types::FieldError;
 use serde::Deserialize;
@@ -94,6 +94,8 @@ pub struct ServeConfig {
     pub rest_per_second: u32,
     /// REST requests at once after a pause.
     pub rest_burst: u32,
+    /// Origins of the pages that may call REST and signalling from a browser; `*` for all.
+    pub origins: Vec<String>,
     /// Webhooks may be sent to loopback, private and other addresses that are not public.
     pub webhook_private_addresses: bool,
     /// When to raise alerts.
@@ -119,6 +121,7 @@ impl Default for ServeConfig {
             core: None,
             rest_per_second: RateLimit::default().per_second,
             rest_burst: RateLimit::default().burst,
+            origins: vec!["*".into()],
             webhook_private_addresses: false,
             alerts: AlertRules::default(),
             dev: false,
@@ -208,6 +211,7 @@ impl ServeConfig {
                 ));
             }
         }
+        check_origins(&self.origins)?;
         self.alerts.validate()?;
         if self.database.is_empty() {
             return Err(FieldError::new("database", "must not be empty"));
@@ -252,6 +256,8 @@ mod tests {
         assert_eq!(refused(&format!("ai_workers = -1\n{KEYS}")), "ai_workers");
         assert_eq!(refused(&format!("ai_workers = 1000\n{KEYS}")), "ai_workers");
         assert_eq!(refused(&format!("rest_burst = 0\n{KEYS}")), "rest_burst");
+        let origins = format!("origins = [\"https://app.example\", \"app.example\"]\n{KEYS}");
+        assert_eq!(refused(&origins), "origins[1]");
         assert_eq!(
             refused(&format!("{KEYS}[alerts]\nquality = 2.0")),
             "alerts.quality"

@@ -153,6 +153,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         .merge(media.router())
         .merge(metrics_route(media.clone(), writer.clone()))
         .merge(control.routes);
+    let routes = auralink_control::open_to(routes, &config.origins)?;
     let routes = if config.dev {
         routes.merge(development(faults, media.clone()))
     } else {
@@ -294,8 +295,6 @@ impl Stall {
 /// What the forwarding benchmark reads.
 #[derive(Serialize)]
 struct ForwardStats {
-    legs: usize,
-    longest_turn_us: Option<f64>,
     packets_in: u64,
     packets_out: u64,
     forward_p50_us: Option<f64>,
@@ -306,8 +305,6 @@ impl From<Stats> for ForwardStats {
     fn from(stats: Stats) -> Self {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         Self {
-            legs: stats.legs,
-            longest_turn_us: stats.longest_turn.map(micros),
             packets_in: stats.counters.packets_in,
             packets_out: stats.counters.packets_out,
             forward_p50_us: stats.forward_p50.map(micros),

@@ -4,21 +4,22 @@ use std::time::{Duration, SystemTime};
 
 use anyhow::{Context, bail};
 use auralink_token::{Claims, KeyRing};
+use auralink_types::check_name;
 use clap::Args;
 
 /// Mints an access token and prints it.
 #[derive(Args, Clone, Debug)]
 pub struct TokenCommand {
-    /// Room to join
+    /// Room to join; without one the token is a server's, and says with --grants what for
     #[arg(long)]
-    pub room: String,
-    /// Identity of the participant
+    pub room: Option<String>,
+    /// Identity of the participant; a server's token needs none
     #[arg(long)]
-    pub identity: String,
+    pub identity: Option<String>,
     /// Display name
     #[arg(long, default_value = "")]
     pub name: String,
-    /// Grants as LiveKit names them, for example `canPublish=false roomAdmin=true`
+    /// Grants as LiveKit names them, for example `canPublish=false`; `roomList=true` without --room is an operator's
     #[arg(long, value_name = "KEY=VALUE", num_args = 1..)]
     pub grants: Vec<String>,
     /// API key
@@ -44,10 +45,7 @@ pub fn run(command: TokenCommand) -> anyhow::Result<()> {
 }
 
 fn mint(command: &TokenCommand) -> anyhow::Result<String> {
-    if command.room.is_empty() || command.identity.is_empty() {
-        bail!("room and identity must not be empty");
-    }
-    let mut claims = Claims::join(command.room.as_str(), command.identity.as_str());
+    let mut claims = claims(command)?;
     claims.name = command.name.clone();
     let mut grants = serde_json::to_value(&claims.video)?;
     for grant in &command.grants {
@@ -76,14 +74,34 @@ fn mint(command: &TokenCommand) -> anyhow::Result<String> {
     )?)
 }
 
+/// Who the token is for: a participant of a room, or a server.
+fn claims(command: &TokenCommand) -> anyhow::Result<Claims> {
+    for (argument, name) in [("--room", &command.room), ("--identity", &command.identity)] {
+        if let Some(name) = name {
+            check_name(argument, name)?;
+        }
+    }
+    Ok(match (&command.room, &command.identity) {
+        (Some(room), Some(identity)) => Claims::join(room, identity),
+        (Some(_), None) => bail!("--identity is needed to join a room"),
+        (None, _) if command.grants.is_empty() => {
+            bail!("--room is needed to join one, or --grants to say what else it is for")
+        }
+        (None, identity) => Claims {
+            identity: identity.clone().unwrap_or_default(),
+            ..Claims::default()
+        },
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn command(grants: &[&str]) -> TokenCommand {
         TokenCommand {
-            room: "lobby".into(),
-            identity: "ada".into(),
+            room: Some("lobby".into()),
+            identity: Some("ada".into()),
             name: String::new(),
             grants: grants.iter().map(|grant| (*grant).to_owned()).collect(),
             key: "devkey".into(),
@@ -103,6 +121,22 @@ mod tests {
             ("ada", "lobby")
         );
         assert!(claims.video.room_admin && !claims.video.can_publish());
+    }
+
+    #[test]
+    fn a_token_without_a_room_is_an_operators() {
+        let mut command = command(&["roomList=true"]);
+        (command.room, command.identity) = (None, None);
+        let jwt = mint(&command).unwrap();
+        let keys = KeyRing::new([("devkey", "secret")]);
+        let claims = keys.verify(&jwt, SystemTime::now()).unwrap().claims;
+        assert!(claims.video.is_operator() && claims.identity.is_empty());
+        command.grants.clear();
+        assert!(mint(&command).unwrap_err().to_string().contains("--room"));
+        command.room = Some("lobby".into());
+        assert!(mint(&command).unwrap_err().to_string().contains("--identity"));
+        command.identity = Some("a\nb".into());
+        assert!(mint(&command).unwrap_err().to_string().contains("--identity"));
     }
 
     #[test]

@@ -1,18 +1,15 @@
-//! Who asks: the Bearer token, the rate he may ask at, and the store as he sees it.
+//! Who asks: the Bearer token, the rate they may ask at, and the store as they see it.
 
 use std::time::SystemTime;
 
 use auralink_store::{Actor, Scoped, Timestamp};
-use auralink_token::KeyRing;
-use auralink_types::{TenantId, UserId, UserKey};
+use auralink_token::{KeyRing, TokenError};
+use auralink_types::{RoomName, TenantId, UserId, UserKey, check_name};
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 
 use crate::Shared;
 use crate::params::Params;
 use crate::problem::Problem;
-
-/// Longest user id that may be named, in characters.
-const USER_ID_MAX: usize = 256;
 
 /// A request whose token and parameters are good.
 pub(crate) struct Ask {
@@ -52,7 +49,7 @@ impl Shared {
     /// or `user_id`.
     pub(crate) fn enter(&self, headers: &HeaderMap, uri: &Uri, known: &[&str]) -> Result<Ask, Problem> {
         let now = self.state.clock.now();
-        let actor = actor(&self.state.keys, headers, now.wall)?;
+        let (actor, room) = bearer(&self.state.keys, headers, now.wall)?;
         self.limiter
             .lock()
             // A panic between two counts leaves counts.
@@ -64,6 +61,9 @@ impl Shared {
             })?;
         let params = Params::read(uri, known)?;
         let mut scope = self.state.store.as_user(actor.clone());
+        if let Some(room) = room {
+            scope = scope.in_room(room);
+        }
         if let Some(user) = params.get("user_id") {
             scope = scope.about(user_id(user)?)?;
         }
@@ -76,8 +76,12 @@ impl Shared {
     }
 }
 
-/// The holder of a valid token.
-fn actor(keys: &KeyRing, headers: &HeaderMap, now: SystemTime) -> Result<Actor, Problem> {
+/// The holder of a valid token, and the room that a room's own admin is bound to.
+fn bearer(
+    keys: &KeyRing,
+    headers: &HeaderMap,
+    now: SystemTime,
+) -> Result<(Actor, Option<RoomName>), Problem> {
     let refused = |detail: String| Problem::new(StatusCode::UNAUTHORIZED, detail);
     let value = headers
         .get(header::AUTHORIZATION)
@@ -89,23 +93,25 @@ fn actor(keys: &KeyRing, headers: &HeaderMap, now: SystemTime) -> Result<Actor, 
         .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
         .map(|(_, token)| token.trim())
         .ok_or_else(|| refused("the Authorization header is not a Bearer token".into()))?;
-    let verified = keys
-        .verify(token, now)
-        .map_err(|error| refused(error.to_string()))?;
-    let operator = verified.claims.video.is_operator();
-    if verified.claims.identity.is_empty() && !operator {
+    let verified = keys.verify(token, now).map_err(|error| match error {
+        // Signed by one of ours: another token of the same kind would fare no better.
+        TokenError::Claim { ref claim, .. } => Problem::invalid(claim, error.to_string()),
+        error => refused(error.to_string()),
+    })?;
+    let claims = verified.claims;
+    let operator = claims.video.is_operator();
+    let room = claims.video.controlled_room().map(RoomName::from);
+    if claims.identity.is_empty() && !operator && room.is_none() {
         return Err(Problem::new(StatusCode::FORBIDDEN, "the token names no user"));
     }
-    Ok(Actor {
-        key: UserKey::new(verified.api_key, verified.claims.identity),
+    let actor = Actor {
+        key: UserKey::new(verified.api_key, claims.identity),
         operator,
-    })
+    };
+    Ok((actor, room))
 }
 
 fn user_id(user: &str) -> Result<UserId, Problem> {
-    if user.is_empty() || user.chars().count() > USER_ID_MAX || user.chars().any(char::is_control) {
-        let detail = format!("must be 1 to {USER_ID_MAX} characters, none of them a control character");
-        return Err(Problem::invalid("user_id", detail));
-    }
+    check_name("user_id", user)?;
     Ok(UserId::from(user))
 }

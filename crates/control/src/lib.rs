@@ -38,6 +38,7 @@ mod experiments;
 mod intake;
 mod metrics;
 mod openapi;
+mod origins;
 mod params;
 mod precondition;
 mod problem;
@@ -63,6 +64,7 @@ pub use body::{BODY_MAX, BODY_TIMEOUT};
 pub use clock::{Clock, Now};
 pub use experiments::reload as reload_experiments;
 pub use intake::{EVENTS_MAX, Intake, IntakeConfig, ROWS_MAX};
+pub use origins::{check_origins, open_to};
 pub use rate::{CALLERS_MAX, RateLimit};
 pub use webhook::{ATTEMPTS_MAX, Dispatcher, IN_FLIGHT_MAX, Reach, SEND_TIMEOUT};
 

@@ -26,8 +26,9 @@ pub(crate) const DOCS: &str = "/api/docs";
         title = "AuraLink",
         description = "Configuration, figures, alerts, webhooks and experiments of AI compression (AIC).\n\n\
             Each request carries a LiveKit access token (`Authorization: Bearer`, HS256). The API key that signed it is \
-            the tenant, `sub` is the user; the grants `roomAdmin` or `roomList` make an operator. A user sees what is \
-            his own, an operator his tenant. Refusals are problem bodies (RFC 9457).",
+            the tenant, `sub` is the user; a server's token (`roomList`, `roomCreate` or `roomAdmin`, without `room` and \
+            `roomJoin`) is an operator's. A user sees what is their own, an operator their tenant; `roomAdmin` of one \
+            room sees that room's calls, sessions and metrics. Refusals are problem bodies (RFC 9457).",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     components(schemas(Problem)),

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use auralink_types::AIC_ATTRIBUTES;
+use auralink_types::{AIC_ATTRIBUTES, FieldError, check_name};
 
 /// Most attributes of one participant.
 const MAX_ATTRIBUTES: usize = 100;
 
-/// Longest name and metadata, and most bytes of all attributes together.
+/// Longest metadata, and most bytes of all attributes together.
 const MAX_TEXT: usize = 64 << 10;
 
 /// Name, metadata and attributes, as the application sets them.
@@ -41,6 +41,9 @@ pub enum ProfileError {
     /// Over [`MAX_TEXT`].
     #[error("{0} would have {1} bytes, at most {MAX_TEXT} are accepted")]
     TooLong(&'static str, usize),
+    /// Nobody can be called so.
+    #[error(transparent)]
+    Name(#[from] FieldError),
     /// Over [`MAX_ATTRIBUTES`].
     #[error("there would be {0} attributes, at most {MAX_ATTRIBUTES} are accepted")]
     TooMany(usize),
@@ -69,10 +72,11 @@ impl ProfileChange {
 impl Profile {
     /// Makes a change in full or not at all.
     pub fn apply(&mut self, change: ProfileChange) -> Result<(), ProfileError> {
-        for (what, text) in [("name", &change.name), ("metadata", &change.metadata)] {
-            if text.len() > MAX_TEXT {
-                return Err(ProfileError::TooLong(what, text.len()));
-            }
+        if !change.name.is_empty() {
+            check_name("name", &change.name)?;
+        }
+        if change.metadata.len() > MAX_TEXT {
+            return Err(ProfileError::TooLong("metadata", change.metadata.len()));
         }
         let mut attributes = self.attributes.clone();
         for (key, value) in change.attributes {
@@ -166,13 +170,6 @@ mod tests {
             ),
             (
                 ProfileChange {
-                    name: long.clone(),
-                    ..Default::default()
-                },
-                ProfileError::TooLong("name", MAX_TEXT + 1),
-            ),
-            (
-                ProfileChange {
                     attributes: pairs(&[("k", &long[1..])]),
                     ..Default::default()
                 },
@@ -187,6 +184,20 @@ mod tests {
             ..Default::default()
         };
         assert_eq!(profile.apply(change), Err(ProfileError::TooMany(102)));
+        assert_eq!(profile, signed());
+    }
+
+    #[test]
+    fn a_name_that_no_token_may_sign_is_taken_from_nobody() {
+        let mut profile = signed();
+        for bad in ["a\nb", &"x".repeat(300)] {
+            let change = ProfileChange {
+                name: bad.into(),
+                ..Default::default()
+            };
+            let error = profile.apply(change).unwrap_err();
+            assert!(error.to_string().starts_with("name"), "{error}");
+        }
         assert_eq!(profile, signed());
     }
 

@@ -10,17 +10,16 @@ use peer::{Server, serve};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-/// Status, head and body of a plain request.
-async fn get(server: &Server, path: &str, head: &str) -> (u16, String, String) {
+/// Status and body of a plain request.
+async fn get(server: &Server, path: &str, head: &str) -> (u16, String) {
     let mut stream = TcpStream::connect(server.http).await.unwrap();
-    let request =
-        format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nOrigin: http://page\r\n{head}\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n");
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     let status = head.split(' ').nth(1).unwrap().parse().unwrap();
-    (status, head.to_lowercase(), body.to_owned())
+    (status, body.to_owned())
 }
 
 fn token(server: &Server, change: impl FnOnce(&mut Claims)) -> String {
@@ -30,7 +29,7 @@ fn token(server: &Server, change: impl FnOnce(&mut Claims)) -> String {
 }
 
 #[tokio::test]
-async fn every_bad_token_is_refused_before_the_upgrade_with_a_text_that_pages_may_read() {
+async fn every_bad_token_is_refused_before_the_upgrade_with_a_text_to_show() {
     let server = serve().await;
     let good = token(&server, |_| {});
     let (head, rest) = good.split_once('.').unwrap();
@@ -54,14 +53,15 @@ async fn every_bad_token_is_refused_before_the_upgrade_with_a_text_that_pages_ma
         (401, expired),
         (401, token(&server, |claims| claims.video.room_join = false)),
         (400, token(&server, |claims| claims.video.room = String::new())),
-        (400, token(&server, |claims| claims.identity = "x".repeat(300))),
+        (400, token(&server, |claims| claims.identity = String::new())),
+        (400, token(&server, |claims| claims.identity = "x".repeat(10_000))),
+        (400, token(&server, |claims| claims.video.room = "a\nb".into())),
     ];
     for (expected, token) in cases {
         for path in ["/rtc/v1", "/rtc/v1/validate", "/rtc", "/rtc/validate"] {
             let upgrade = "Upgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n";
-            let (status, head, body) = get(&server, &format!("{path}?access_token={token}"), upgrade).await;
+            let (status, body) = get(&server, &format!("{path}?access_token={token}"), upgrade).await;
             assert_eq!(status, expected, "{path} with {token}: {body}");
-            assert!(head.contains("access-control-allow-origin: *"), "{head}");
             assert!(!body.is_empty());
         }
     }
@@ -73,9 +73,8 @@ async fn a_good_token_is_valid_in_the_query_and_as_a_bearer() {
     let good = token(&server, |_| {});
     let bearer = format!("Authorization: Bearer {good}\r\n");
     for path in ["/rtc/v1/validate", "/rtc/validate"] {
-        let (status, head, body) = get(&server, &format!("{path}?access_token={good}"), "").await;
+        let (status, body) = get(&server, &format!("{path}?access_token={good}"), "").await;
         assert_eq!((status, body.as_str()), (200, "success"));
-        assert!(head.contains("access-control-allow-origin: *"));
         assert_eq!(get(&server, path, &bearer).await.0, 200);
     }
 }
@@ -88,7 +87,7 @@ async fn a_good_token_without_an_upgrade_or_with_a_broken_request_is_a_bad_reque
         get(&server, &format!("/rtc/v1?access_token={good}"), "").await.0,
         400
     );
-    let (status, _, body) = get(
+    let (status, body) = get(
         &server,
         &format!("/rtc/v1?access_token={good}&join_request=%%%"),
         "",

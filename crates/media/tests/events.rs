@@ -106,10 +106,12 @@ async fn a_call_its_people_and_its_sessions_are_told_in_the_order_in_which_they_
         "call.started ",
         "participant.joined anna",
         "participant.joined bert",
+        "track.published anna",
         "aic.session.started anna",
         "aic.session.ended anna",
         "aic.session.started anna",
         "aic.session.ended anna",
+        "track.unpublished anna",
         "participant.left anna",
         "participant.left bert",
         "call.ended ",
@@ -121,6 +123,33 @@ async fn a_call_its_people_and_its_sessions_are_told_in_the_order_in_which_they_
             .all(|event| event.call_id == seen[0].call_id && event.room.as_str() == "room")
     );
     assert_eq!(aic.server.media.stats().await.unwrap().counters.events_dropped, 0);
+
+    // With what LiveKit shows of each.
+    let told = |name: &str| {
+        let event = seen.iter().find(|event| event.kind.name() == name).unwrap();
+        event.objects.clone()
+    };
+    let objects = told("track.published");
+    let (room, publisher, track) = (
+        objects.room.unwrap(),
+        objects.participant.unwrap(),
+        objects.track.unwrap(),
+    );
+    assert_eq!(
+        (&room["name"], &room["numParticipants"]),
+        (&"room".into(), &2.into())
+    );
+    assert!(room["creationTime"].is_string());
+    assert_eq!(
+        (&publisher["identity"], &publisher["state"]),
+        (&"anna".into(), &"ACTIVE".into())
+    );
+    assert_eq!(track["sid"], session(&started).track_id.as_str());
+    assert_eq!(
+        told("participant.left").participant.unwrap()["state"],
+        "DISCONNECTED"
+    );
+    assert!(told("call.ended").participant.is_none());
 }
 
 #[tokio::test]

@@ -12,6 +12,14 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// Who it was, for the records: the user, or the API key of a token that names nobody.
+    pub(crate) fn name(&self) -> &str {
+        match self.key.user.as_str() {
+            "" => self.key.tenant.as_str(),
+            user => user,
+        }
+    }
+
     /// Name of his role as the audit log has it.
     pub(crate) fn role(&self) -> &'static str {
         if self.operator { "operator" } else { "user" }

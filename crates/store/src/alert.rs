@@ -240,7 +240,7 @@ impl Scoped {
     /// Takes note of an alert; the first to do so is remembered.
     pub async fn acknowledge(&self, alert_id: &str, now: Timestamp) -> Result<Alert, StoreError> {
         let mut sql = Sql::new("UPDATE aic_alerts SET acked_at_us = ");
-        sql.bind(now).push(", acked_by = ").bind(&self.actor.key.user);
+        sql.bind(now).push(", acked_by = ").bind(self.actor.name());
         sql.push(" WHERE acked_at_us IS NULL AND alert_id = ")
             .bind(alert_id)
             .push(" AND ");

@@ -1,13 +1,13 @@
 //! The audit log: who changed what, and who looked at whose rows.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use auralink_types::UserId;
 use serde::Serialize;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
 use crate::actor::Actor;
-use crate::database::Tx;
+use crate::database::{Tx, Who};
 use crate::error::StoreError;
 use crate::page::{Cursor, Order, Page, push_span};
 use crate::row::Row;
@@ -26,7 +26,7 @@ const SAME_LOOK: Duration = Duration::from_secs(60);
 pub struct AuditEntry {
     /// Unique in the database.
     pub audit_id: i64,
-    /// Who did it.
+    /// Who did it; the API key, where the token named nobody.
     pub actor: String,
     /// As what: `user`, `operator` or `server`.
     pub actor_role: String,
@@ -97,7 +97,7 @@ pub(crate) async fn append(
     );
     let sql = sql
         .with(&actor.key.tenant)
-        .with(&actor.key.user)
+        .with(actor.name())
         .with(actor.role())
         .with(action)
         .with(about)
@@ -110,37 +110,33 @@ pub(crate) async fn append(
 /// An entry for a look at somebody else's rows, unless there is a recent one.
 pub(crate) async fn note_read(
     scope: &Scoped,
+    who: Who<'_>,
     about: &str,
     what: &str,
-    now: Timestamp,
+    detail: Json,
 ) -> Result<(), StoreError> {
+    let now = Timestamp::from(SystemTime::now());
     let action = format!("read.{what}");
     let recent = Sql::new(
         "SELECT 1 AS one FROM audit_log WHERE tenant_id = $1 AND user_id = $2 AND at_us > $3 AND actor = $4 \
-         AND action = $5 LIMIT 1",
+         AND action = $5 AND detail = $6 LIMIT 1",
     );
     let recent = recent
         .with(&scope.actor.key.tenant)
         .with(about)
         .with(now.minus(SAME_LOOK))
-        .with(&scope.actor.key.user)
-        .with(action.as_str());
-    let mut tx = scope.read().await?;
+        .with(scope.actor.name())
+        .with(action.as_str())
+        .with(detail.clone());
+    let mut tx = scope.store.database.read(who).await?;
     let found = tx.row(recent).await?;
     tx.commit().await?;
     if found.is_some() {
         return Ok(());
     }
-    let mut tx = scope.write().await?;
-    append(
-        &mut tx,
-        &scope.actor,
-        &UserId::from(about),
-        &action,
-        json!({}),
-        now,
-    )
-    .await?;
+    let mut tx = scope.store.database.write(who).await?;
+    let about = UserId::from(about);
+    append(&mut tx, &scope.actor, &about, &action, detail, now).await?;
     tx.commit().await
 }
 

@@ -79,7 +79,7 @@ impl Scoped {
     pub async fn metrics(&self, query: &MetricQuery) -> Result<MetricPage, StoreError> {
         let limit = query.limit.clamp(1, PAGE_MAX);
         let mut sql = Sql::new(format!("SELECT {COLUMNS} FROM aic_metrics WHERE "));
-        self.push_predicate(&mut sql);
+        self.push_call_predicate(&mut sql);
         if let Some(call) = &query.call_id {
             sql.push(" AND call_id = ").bind(call);
         }
@@ -90,7 +90,7 @@ impl Scoped {
         }
         sql.push(" ORDER BY ts_us DESC, metric_id DESC LIMIT ")
             .bind(limit + 1);
-        let found = self.rows("metrics", sql).await?;
+        let found = self.rows_of_calls("metrics", sql).await?;
         let wanted = limit as usize;
         let rows: Vec<_> = found
             .iter()

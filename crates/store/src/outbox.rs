@@ -118,7 +118,9 @@ impl Store {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
-        let due = "state = 'pending' AND next_attempt_at_us <= $1 AND leased_until_us <= $1";
+        // What waits for an endpoint that was disabled waits until it is enabled again.
+        let due = "state = 'pending' AND next_attempt_at_us <= $1 AND leased_until_us <= $1 \
+                   AND (tenant_id, endpoint_id) IN (SELECT tenant_id, endpoint_id FROM webhook_endpoints WHERE enabled)";
         // Mostly there is nothing to do, and that must not cost the write lock.
         let anything = Sql::new(format!(
             "SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM webhook_events WHERE fanned_out_at_us IS NULL) \

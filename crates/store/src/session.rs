@@ -65,21 +65,21 @@ impl Scoped {
     pub async fn session(&self, id: &SessionId) -> Result<Option<StoredSession>, StoreError> {
         let mut sql = Sql::new("SELECT * FROM aic_sessions WHERE session_id = ");
         sql.bind(id).push(" AND ");
-        self.push_predicate(&mut sql);
-        let rows = self.rows("sessions", sql).await?;
+        self.push_call_predicate(&mut sql);
+        let rows = self.rows_of_calls("sessions", sql).await?;
         rows.first().map(from_row).transpose()
     }
 
     /// Sessions, newest first.
     pub async fn sessions(&self, query: &SessionQuery) -> Result<Page<StoredSession>, StoreError> {
         let mut sql = Sql::new("SELECT * FROM aic_sessions WHERE ");
-        self.push_predicate(&mut sql);
+        self.push_call_predicate(&mut sql);
         if let Some(call) = &query.call_id {
             sql.push(" AND call_id = ").bind(call);
         }
         push_span(&mut sql, "started_at_us", query.from, query.to);
         ORDER.push(&mut sql, query.cursor.as_ref(), query.limit);
-        let rows = self.rows("sessions", sql).await?;
+        let rows = self.rows_of_calls("sessions", sql).await?;
         ORDER.page(&rows, query.limit, from_row)
     }
 }

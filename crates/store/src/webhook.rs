@@ -32,7 +32,7 @@ pub struct Endpoint {
     pub signing_key: String,
     /// Events wanted; empty for all. `aic.*` is every event that begins with `aic.`.
     pub events: Vec<String>,
-    /// Whether it is told anything.
+    /// Whether it is told anything. While it is not, nothing new is kept for it, and what waits stays.
     pub enabled: bool,
     /// When it was made.
     pub created_at: Timestamp,

@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
+use auralink_types::check_name;
 use serde::{Deserialize, Serialize};
+
+use crate::keys::TokenError;
 
 /// The claims of a LiveKit access token that AuraLink acts on.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -61,7 +64,7 @@ pub struct VideoGrants {
     pub can_publish_data: Option<bool>,
     /// Sources that may be published, in lower case (`camera`, `microphone` …); empty means all.
     pub can_publish_sources: Vec<String>,
-    /// May change his own metadata and attributes; absent means no.
+    /// May change their own metadata and attributes; absent means no.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub can_update_own_metadata: Option<bool>,
     /// Not shown to others.
@@ -88,6 +91,30 @@ impl Claims {
             },
             ..Self::default()
         }
+    }
+
+    /// The claims as they may be used: names obey the one rule, and `jti` stands in for `sub`. A token of a server names
+    /// nobody, one for the whole tenant no room.
+    pub(crate) fn checked(mut self) -> Result<Self, TokenError> {
+        let mut identity = "sub";
+        if self.identity.is_empty() {
+            self.identity = self.jti.clone().unwrap_or_default();
+            identity = "jti";
+        }
+        for (claim, name) in [
+            (identity, &self.identity),
+            ("name", &self.name),
+            ("video.room", &self.video.room),
+            ("video.destinationRoom", &self.video.destination_room),
+        ] {
+            if !name.is_empty() {
+                check_name(claim, name).map_err(|error| TokenError::Claim {
+                    claim: error.field,
+                    problem: error.problem,
+                })?;
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -118,8 +145,15 @@ impl VideoGrants {
         self.can_update_own_metadata.unwrap_or(false)
     }
 
-    /// Whether the holder acts for the tenant, not only for himself.
+    /// Whether the holder acts for the tenant: a server's own token, as LiveKit's SDKs mint it to list, create and control
+    /// rooms. One that is bound to a room, or joins one, rules no more than that room.
     pub fn is_operator(&self) -> bool {
-        self.room_admin || self.room_list
+        let rules = self.room_list || self.room_create || self.room_admin;
+        rules && self.room.is_empty() && !self.room_join
+    }
+
+    /// The room that the holder controls, where it is one room and not the tenant.
+    pub fn controlled_room(&self) -> Option<&str> {
+        (self.room_admin && !self.room.is_empty()).then_some(self.room.as_str())
     }
 }

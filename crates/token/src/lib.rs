@@ -1,7 +1,7 @@
 //! LiveKit access tokens: mint and verify.
 //!
 //! Owns the claims, their defaults and the checks. Must never know rooms, HTTP or the database: a verified token is
-//! a statement about who asks and what he may do, nothing more.
+//! a statement about who asks and what they may do, nothing more.
 //!
 //! ```
 //! use std::time::{Duration, SystemTime};

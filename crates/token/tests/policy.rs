@@ -1,10 +1,12 @@
 //! What tokens are accepted and what they allow.
+#![allow(clippy::unwrap_used)]
 
 use std::time::{Duration, SystemTime};
 
-use auralink_token::{Claims, KeyRing, TokenError, VideoGrants};
+use auralink_token::{Claims, KeyRing, TOKEN_MAX, TokenError, VideoGrants};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use serde_json::json;
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -14,6 +16,12 @@ fn now() -> SystemTime {
 
 fn ring() -> KeyRing {
     KeyRing::new([("devkey", "secret"), ("other", "another secret")])
+}
+
+/// A token with exactly this body, as an SDK of somebody else's would sign it.
+fn signed(body: &serde_json::Value) -> String {
+    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
+    jsonwebtoken::encode(&jsonwebtoken::Header::default(), body, &key).unwrap()
 }
 
 fn unsigned(header: &str, body: &str) -> String {
@@ -98,22 +106,188 @@ fn every_truncation_and_every_flipped_character_is_refused() {
 
 #[test]
 fn a_token_without_expiry_is_refused() {
-    // Minted with the library directly, since the ring never makes one.
-    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
-    let body = serde_json::json!({"iss": "devkey", "sub": "ada"});
-    let jwt = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &body, &key).unwrap();
-    assert_eq!(ring().verify(&jwt, now()), Err(TokenError::NoExpiry));
+    for body in [
+        json!({"iss": "devkey", "sub": "ada"}),
+        json!({"iss": "devkey", "sub": "ada", "exp": null}),
+    ] {
+        assert_eq!(ring().verify(&signed(&body), now()), Err(TokenError::NoExpiry));
+    }
 }
 
 #[test]
 fn unknown_claims_are_ignored_and_jti_stands_in_for_sub() {
-    let key = jsonwebtoken::EncodingKey::from_secret(b"secret");
-    let body = serde_json::json!({
+    let body = json!({
         "iss": "devkey", "jti": "ada", "exp": 1_900_000_000u64, "roomPreset": "x", "sip": {"admin": true},
         "video": {"roomJoin": true, "room": "lobby", "somethingNew": 3}
     });
-    let jwt = jsonwebtoken::encode(&jsonwebtoken::Header::default(), &body, &key).unwrap();
-    assert_eq!(ring().verify(&jwt, now()).unwrap().claims.identity, "ada");
+    let claims = ring().verify(&signed(&body), now()).unwrap().claims;
+    assert_eq!(claims.identity, "ada");
+}
+
+#[test]
+fn null_means_absent_at_every_depth() {
+    let full = json!({
+        "iss": "devkey", "sub": "ada", "exp": 1_900_000_000u64, "nbf": null, "aud": null, "jti": null, "name": null,
+        "metadata": null, "attributes": {"team": "blue", "role": null}, "kind": null, "sha256": null,
+        "roomConfig": {"agents": null, "egress": null}, "roomPreset": null, "sip": null, "inference": null,
+        "video": {
+            "roomJoin": true, "room": "lobby", "roomCreate": null, "roomList": null, "roomRecord": null,
+            "roomAdmin": null, "ingressAdmin": null, "canPublish": null, "canSubscribe": null,
+            "canPublishData": null, "canPublishSources": ["camera", null], "canUpdateOwnMetadata": null,
+            "hidden": null, "recorder": null, "agent": null, "destinationRoom": null
+        }
+    });
+    let claims = ring().verify(&signed(&full), now()).unwrap().claims;
+    let mut expected = Claims::join("lobby", "ada");
+    expected.attributes.insert("team".into(), "blue".into());
+    expected.video.can_publish_sources.push("camera".into());
+    assert_eq!(claims, expected);
+    // Whatever is null by itself leaves a token that says the same.
+    for name in [
+        "name",
+        "metadata",
+        "attributes",
+        "kind",
+        "video",
+        "jti",
+        "sha256",
+        "sub",
+    ] {
+        let body = json!({"iss": "devkey", "exp": 1_900_000_000u64, name: null});
+        let claims = ring().verify(&signed(&body), now()).unwrap().claims;
+        assert_eq!(claims, Claims::default(), "{name}");
+    }
+}
+
+#[test]
+fn times_may_have_a_fraction() {
+    let verify = |exp: f64, nbf: f64| {
+        let body = json!({"iss": "devkey", "sub": "ada", "exp": exp, "nbf": nbf});
+        ring().verify(&signed(&body), now()).map(|_| ())
+    };
+    let now = 1_800_000_000.0;
+    assert_eq!(verify(now + 0.25, now - 0.75), Ok(()));
+    assert_eq!(verify(now - 59.5, now + 59.5), Ok(()));
+    assert_eq!(verify(now - 60.5, now), Err(TokenError::Expired));
+    assert_eq!(verify(now + 1.5, now + 60.5), Err(TokenError::NotYetValid));
+    assert_eq!(verify(1e300, -1e300), Ok(()));
+    assert_eq!(verify(-1.5, now), Err(TokenError::Expired));
+}
+
+#[test]
+fn a_claim_of_the_wrong_shape_is_refused_by_its_name() {
+    let refused = |name: &str, value: serde_json::Value| {
+        let mut body = json!({"iss": "devkey", "sub": "ada", "exp": 1_900_000_000u64});
+        body[name] = value;
+        match ring().verify(&signed(&body), now()) {
+            Err(TokenError::Claim { claim, problem }) => {
+                assert!(
+                    problem.chars().count() <= 200 && !problem.contains(char::is_control),
+                    "{problem}"
+                );
+                claim
+            }
+            other => panic!("{name}: {other:?}"),
+        }
+    };
+    assert_eq!(refused("sub", json!(5)), "sub");
+    assert_eq!(refused("exp", json!("tomorrow")), "exp");
+    assert_eq!(refused("nbf", json!([1])), "nbf");
+    assert_eq!(
+        refused("video", json!({"roomJoin": "yes\n".repeat(200)})),
+        "video.roomJoin"
+    );
+    assert_eq!(refused("video", json!("all")), "video");
+    assert_eq!(refused("attributes", json!({"role": 1})), "attributes.role");
+}
+
+#[test]
+fn names_obey_one_rule_wherever_they_stand() {
+    let refused = |body: serde_json::Value| {
+        let mut whole = json!({"iss": "devkey", "exp": 1_900_000_000u64});
+        whole
+            .as_object_mut()
+            .unwrap()
+            .extend(body.as_object().unwrap().clone());
+        match ring().verify(&signed(&whole), now()) {
+            Err(TokenError::Claim { claim, .. }) => claim,
+            other => panic!("{other:?}"),
+        }
+    };
+    for bad in [
+        "a\0b",
+        "a\nINFO forged",
+        "\u{1b}[31mred",
+        "\u{85}",
+        &"x".repeat(10_000),
+        &"名".repeat(10_000),
+    ] {
+        assert_eq!(refused(json!({"sub": bad})), "sub");
+        assert_eq!(refused(json!({"jti": bad})), "jti");
+        assert_eq!(refused(json!({"sub": "ada", "name": bad})), "name");
+        assert_eq!(
+            refused(json!({"sub": "ada", "video": {"room": bad}})),
+            "video.room"
+        );
+        assert_eq!(
+            refused(json!({"video": {"destinationRoom": bad}})),
+            "video.destinationRoom"
+        );
+    }
+    let good = json!({"iss": "devkey", "exp": 1_900_000_000u64, "sub": "名".repeat(256), "name": "Ada 👩‍🚀",
+        "metadata": "line\nline\0", "video": {"room": "Küche"}});
+    ring().verify(&signed(&good), now()).unwrap();
+}
+
+#[test]
+fn a_token_longer_than_any_head_is_refused_unread() {
+    let jwt = "x".repeat(TOKEN_MAX + 1);
+    assert_eq!(ring().verify(&jwt, now()), Err(TokenError::TooLong));
+}
+
+#[test]
+fn only_a_token_of_a_server_is_the_tenants_operators() {
+    let video = |grants: serde_json::Value| {
+        let body = json!({"iss": "devkey", "exp": 1_900_000_000u64, "video": grants});
+        ring().verify(&signed(&body), now()).unwrap().claims.video
+    };
+    for grants in [
+        json!({"roomList": true}),
+        json!({"roomCreate": true}),
+        json!({"roomAdmin": true}),
+        json!({"roomAdmin": true, "room": ""}),
+        json!({"roomAdmin": true, "room": null}),
+        json!({"roomCreate": true, "roomList": true, "roomAdmin": true, "roomRecord": true}),
+    ] {
+        let video = video(grants.clone());
+        assert!(
+            video.is_operator() && video.controlled_room().is_none(),
+            "{grants}"
+        );
+    }
+    for (grants, room) in [
+        (json!({"roomAdmin": true, "room": "lobby"}), Some("lobby")),
+        (
+            json!({"roomAdmin": true, "roomList": true, "roomCreate": true, "room": "lobby"}),
+            Some("lobby"),
+        ),
+        (
+            json!({"roomJoin": true, "room": "lobby", "roomAdmin": true}),
+            Some("lobby"),
+        ),
+        (
+            json!({"roomJoin": true, "room": "lobby", "roomCreate": true}),
+            None,
+        ),
+        (json!({"roomJoin": true, "roomCreate": true}), None),
+        (json!({"roomRecord": true}), None),
+        (json!({"ingressAdmin": true}), None),
+        (json!({}), None),
+    ] {
+        let video = video(grants.clone());
+        assert!(!video.is_operator(), "{grants}");
+        assert_eq!(video.controlled_room(), room, "{grants}");
+    }
 }
 
 #[test]

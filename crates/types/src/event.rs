@@ -1,6 +1,7 @@
 //! What happens in calls, as values: media tells it once, whoever keeps books or tells others listens.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId};
 use crate::metric::Media;
@@ -20,10 +21,30 @@ pub struct Event {
     /// What happened.
     #[serde(flatten)]
     pub kind: EventKind,
+    /// What it happened to, as LiveKit shows it.
+    #[serde(default)]
+    pub objects: Objects,
+}
+
+/// LiveKit's own objects as JSON, as clients saw them when it happened: media fills them in, webhooks pass them on, nobody
+/// in between reads them.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Objects {
+    /// The room.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub room: Option<Value>,
+    /// Whose affair it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub participant: Option<Value>,
+    /// The track, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub track: Option<Value>,
 }
 
 /// What happened. In one call the order of events is the order in which it happened: a call starts before anybody
-/// joins it, a session ends before its publisher leaves, everybody leaves before the call ends.
+/// joins it, a session ends before its track and a track before its publisher leaves, everybody leaves before the call
+/// ends.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "event")]
 pub enum EventKind {
@@ -48,6 +69,26 @@ pub enum EventKind {
         user: UserId,
         /// His stay.
         participant: ParticipantId,
+    },
+    /// A track is there for the others in the room.
+    #[serde(rename = "track.published")]
+    TrackPublished {
+        /// Its publisher.
+        user: UserId,
+        /// Their stay.
+        participant: ParticipantId,
+        /// The track.
+        track: TrackId,
+    },
+    /// It is gone: taken back, or with its publisher.
+    #[serde(rename = "track.unpublished")]
+    TrackUnpublished {
+        /// Its publisher.
+        user: UserId,
+        /// Their stay.
+        participant: ParticipantId,
+        /// The track.
+        track: TrackId,
     },
     /// AIC began to work on a track.
     #[serde(rename = "aic.session.started")]
@@ -99,6 +140,8 @@ impl EventKind {
             Self::CallEnded => "call.ended",
             Self::ParticipantJoined { .. } => "participant.joined",
             Self::ParticipantLeft { .. } => "participant.left",
+            Self::TrackPublished { .. } => "track.published",
+            Self::TrackUnpublished { .. } => "track.unpublished",
             Self::SessionStarted(_) => "aic.session.started",
             Self::SessionEnded(_) => "aic.session.ended",
             Self::FallbackTriggered { .. } => "aic.fallback.triggered",
@@ -110,7 +153,10 @@ impl EventKind {
     pub const fn user(&self) -> Option<&UserId> {
         match self {
             Self::CallStarted | Self::CallEnded => None,
-            Self::ParticipantJoined { user, .. } | Self::ParticipantLeft { user, .. } => Some(user),
+            Self::ParticipantJoined { user, .. }
+            | Self::ParticipantLeft { user, .. }
+            | Self::TrackPublished { user, .. }
+            | Self::TrackUnpublished { user, .. } => Some(user),
             Self::SessionStarted(session)
             | Self::SessionEnded(session)
             | Self::FallbackTriggered { session, .. }
@@ -140,6 +186,16 @@ mod tests {
                 user: user.clone(),
                 participant: participant.clone(),
             },
+            EventKind::TrackPublished {
+                user: user.clone(),
+                participant: participant.clone(),
+                track: "TR_1".into(),
+            },
+            EventKind::TrackUnpublished {
+                user: user.clone(),
+                participant: participant.clone(),
+                track: "TR_1".into(),
+            },
             EventKind::ParticipantLeft { user, participant },
             EventKind::SessionStarted(session.clone()),
             EventKind::SessionEnded(session.clone()),
@@ -161,6 +217,10 @@ mod tests {
                 call_id: "RM_1".into(),
                 room: "kitchen".into(),
                 kind,
+                objects: Objects {
+                    room: Some(serde_json::json!({ "sid": "RM_1", "creationTime": "1700000000" })),
+                    ..Objects::default()
+                },
             };
             let json = serde_json::to_value(&event).unwrap();
             assert_eq!(json["event"], event.kind.name());

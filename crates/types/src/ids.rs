@@ -5,6 +5,27 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use crate::config::FieldError;
+
+/// Longest name, in characters: what others call long still fits every database's index.
+pub const NAME_MAX: usize = 256;
+
+/// The one rule for whatever names somebody or something from outside (identities, rooms, display names): 1 to
+/// [`NAME_MAX`] characters, none of them a control character. PostgreSQL stores no U+0000, and a line feed would forge
+/// lines wherever a name is shown.
+pub fn check_name(field: &str, name: &str) -> Result<(), FieldError> {
+    let length = name.chars().count();
+    let wrong = if !(1..=NAME_MAX).contains(&length) {
+        format!("it has {length}")
+    } else if let Some(at) = name.chars().position(char::is_control) {
+        format!("the one at {at} is one")
+    } else {
+        return Ok(());
+    };
+    let rule = format!("must be 1 to {NAME_MAX} characters, none of them a control character; {wrong}");
+    Err(FieldError::new(field, rule))
+}
+
 macro_rules! string_id {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*
@@ -94,6 +115,31 @@ impl UserKey {
         Self {
             tenant: tenant.into(),
             user: user.into(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_has_a_length_and_no_control_characters_and_may_be_in_any_script() {
+        for good in ["a", "Ада Лавлейс", "👩‍🚀", "a b", &"名".repeat(NAME_MAX)] {
+            check_name("sub", good).unwrap();
+        }
+        for bad in [
+            "",
+            "a\0",
+            "a\nb",
+            "\u{1b}[31m",
+            "\u{7f}",
+            "\u{85}",
+            &"x".repeat(NAME_MAX + 1),
+        ] {
+            let error = check_name("sub", bad).unwrap_err();
+            assert_eq!(error.field, "sub");
+            assert!(!error.problem.contains(char::is_control), "{error}");
         }
     }
 }

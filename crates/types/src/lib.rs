@@ -26,12 +26,14 @@ mod units;
 
 pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
 pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
-pub use event::{Event, EventKind, SessionRef};
+pub use event::{Event, EventKind, Objects, SessionRef};
 pub use hint::{
     AIC_ATTRIBUTES, DECODER_ATTRIBUTE, DECODER_NOLACE, HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint,
     SourceCodec,
 };
-pub use ids::{CallId, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey};
+pub use ids::{
+    CallId, NAME_MAX, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey, check_name,
+};
 pub use metric::{Media, MetricRow, NetworkClass, Prediction, QualityMetric, SavingsBasis};
 pub use mode::Mode;
 pub use policy::Policy;

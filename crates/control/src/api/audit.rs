@@ -20,7 +20,7 @@ use crate::Shared;
 #[schema(as = AuditEntry)]
 struct AuditAnswer {
     audit_id: i64,
-    /// Who did it; empty for an operator without an identity.
+    /// Who did it; the API key, where the token names nobody.
     actor: String,
     /// `user` or `operator`.
     actor_role: String,

@@ -26,9 +26,9 @@ pub(crate) struct CallAnswer {
     /// `null` while it lives.
     #[schema(format = DateTime)]
     ended_at: Option<String>,
-    /// Stays of participants in it.
+    /// Stays of participants in it, everybody's.
     participants: u64,
-    /// AIC sessions in it.
+    /// AIC sessions in it that the caller may see.
     sessions: u64,
 }
 

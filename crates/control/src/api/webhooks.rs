@@ -30,6 +30,7 @@ pub(crate) struct WebhookAnswer {
     api_key: String,
     /// Names of the events it gets; empty for all.
     events: Vec<String>,
+    /// Whether anything is sent to it. While it is not, nothing new is kept for it, and what waits stays.
     enabled: bool,
     /// Deliveries that wait.
     pending: u64,
@@ -84,7 +85,7 @@ pub(crate) struct NewWebhookBody {
     #[serde(default)]
     #[schema(max_items = 32)]
     events: Vec<EventName>,
-    /// `true` when left out.
+    /// `true` when left out. While `false` nothing is sent, neither what waits nor what is replayed.
     #[serde(default = "yes")]
     enabled: bool,
 }
@@ -153,6 +154,7 @@ fn check_url(text: &str, reach: Reach) -> Result<(), Problem> {
             refused("must not carry a user name or password")
         }
         Ok(url) if url.host_str().is_none_or(str::is_empty) => refused("names no host"),
+        Ok(url) if url.port() == Some(0) => refused("names port 0, where nothing listens"),
         Ok(url) if url.domain().is_some_and(|name| !name.chars().all(is_of_a_name)) => {
             refused("names a host with characters other than letters, digits, dots, hyphens and underscores")
         }

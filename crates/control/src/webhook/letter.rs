@@ -40,7 +40,10 @@ impl Letter {
 }
 
 fn body(delivery: &Delivery, dropped: u64) -> Value {
-    let payload: Value = serde_json::from_str(&delivery.payload).unwrap_or(Value::Null);
+    let mut payload: Value = serde_json::from_str(&delivery.payload).unwrap_or(Value::Null);
+    let objects = payload
+        .as_object_mut()
+        .and_then(|fields| fields.remove("objects"));
     let mut body = Map::new();
     body.insert("event".into(), event::public(&delivery.event).into());
     // The same at every attempt, replay and endpoint, so that a receiver knows what it has had.
@@ -60,11 +63,15 @@ fn body(delivery: &Delivery, dropped: u64) -> Value {
         body.insert("aic".into(), payload);
     } else {
         body.extend(livekit(&payload));
+        // As media saw them, whole, where it was media that told.
+        if let Some(Value::Object(objects)) = objects {
+            body.extend(objects);
+        }
     }
     Value::Object(body)
 }
 
-/// The parts of LiveKit's message that an event of a call knows.
+/// The parts of LiveKit's message that an event of a call names.
 fn livekit(payload: &Value) -> Map<String, Value> {
     let text = |name: &str| payload.get(name).and_then(Value::as_str);
     let mut parts = Map::new();
@@ -76,15 +83,8 @@ fn livekit(payload: &Value) -> Map<String, Value> {
         let participant = json!({ "sid": sid, "identity": identity });
         parts.insert("participant".into(), participant);
     }
-    if let Some(track) = text("track").or_else(|| text("track_id")) {
-        let mut info = json!({ "sid": track });
-        if let Some(media) = text("media") {
-            info["type"] = media.to_uppercase().into();
-        }
-        if let Some(source) = text("source") {
-            info["source"] = source.to_uppercase().into();
-        }
-        parts.insert("track".into(), info);
+    if let Some(track) = text("track") {
+        parts.insert("track".into(), json!({ "sid": track }));
     }
     parts
 }
@@ -122,6 +122,24 @@ mod tests {
             json!({ "event": "participant_joined", "id": "EV_7", "createdAt": "1790000000", "numDropped": 3,
                 "room": { "sid": "RM_1", "name": "lobby" }, "participant": { "sid": "PA_1", "identity": "ada" } })
         );
+    }
+
+    #[test]
+    fn what_media_saw_is_passed_on_whole_in_livekits_events_and_not_at_all_in_ours() {
+        let objects = json!({
+            "room": { "sid": "RM_1", "name": "lobby", "creationTime": "1790000000", "numParticipants": 2 },
+            "participant": { "sid": "PA_1", "identity": "ada", "name": "Ada", "joinedAt": "1790000000" },
+            "track": { "sid": "TR_1", "type": "VIDEO", "source": "CAMERA", "mimeType": "video/vp8" }
+        });
+        let payload = json!({ "call_id": "RM_1", "room": "lobby", "user": "ada", "participant": "PA_1",
+            "track": "TR_1", "objects": objects });
+        let told = body(&delivery("track.published", &payload), 0);
+        for part in ["room", "participant", "track"] {
+            assert_eq!(told[part], objects[part]);
+        }
+        let told = body(&delivery("aic.session.started", &payload), 0);
+        assert!(told.get("room").is_none() && told["aic"].get("objects").is_none());
+        assert_eq!(told["aic"]["track"], "TR_1");
     }
 
     #[test]

@@ -209,8 +209,9 @@ async fn a_row_that_knows_only_a_preset_counts_from_the_control_arm_once_that_is
             compressed_bandwidth_kbps: 90.0,
             ..preset(user)
         };
+        // In this order: an exposure hangs on the session, which the row makes.
+        api.write(vec![sent.clone()]).await;
         first.row(&sent);
-        api.write(vec![sent]).await;
     }
     let url = format!("{EXPERIMENTS}/{}", made["experiment_id"].as_str().unwrap());
     let mut exposed = 0;

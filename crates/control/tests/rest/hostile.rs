@@ -191,6 +191,33 @@ async fn without_a_valid_token_nothing_is_answered() {
 }
 
 #[tokio::test]
+async fn a_token_with_a_name_that_nothing_can_have_is_refused_by_its_claim() {
+    let api = Api::new().await;
+    for bad in ["a\0", "a\nINFO forged", "\u{1b}[31mred", &"x".repeat(10_000)] {
+        let token = api.token("one", bad);
+        let got = api.post(&token, CONFIG, r#"{"enabled":true}"#).await;
+        got.refused(StatusCode::BAD_REQUEST, Some("sub"));
+        let mut claims = Claims::join(bad, "ada");
+        api.get(&api.mint("one", &claims), CONFIG)
+            .await
+            .refused(StatusCode::BAD_REQUEST, Some("video.room"));
+        (claims.video.room, claims.name) = ("lobby".into(), bad.into());
+        api.get(&api.mint("one", &claims), CONFIG)
+            .await
+            .refused(StatusCode::BAD_REQUEST, Some("name"));
+        // The same name in the other doors.
+        let name: String = bad.bytes().map(|byte| format!("%{byte:02x}")).collect();
+        let got = api
+            .get(&api.operator("one"), &format!("{CONFIG}?user_id={name}"))
+            .await;
+        got.refused(StatusCode::BAD_REQUEST, Some("user_id"));
+    }
+    assert_eq!(api.state.book.version(), 0);
+    let longest = "名".repeat(256);
+    api.get(&api.token("one", &longest), CONFIG).await.ok();
+}
+
+#[tokio::test]
 async fn a_query_that_means_nothing_is_refused_by_name() {
     let api = Api::new().await;
     let ada = api.token("one", "ada");

@@ -1,8 +1,10 @@
+use auralink_token::Claims;
+use auralink_types::{Event, EventKind, Objects};
 use axum::body::Body;
 use axum::http::{Request, StatusCode, header};
 use serde_json::{Value, json};
 
-use crate::api::{Api, CONFIG, row};
+use crate::api::{Api, CONFIG, now_us, row};
 
 #[tokio::test]
 async fn nobody_sees_past_himself_and_no_operator_past_his_tenant() {
@@ -93,11 +95,14 @@ async fn what_is_the_tenants_is_for_its_operators_alone() {
         ("GET", "audit".into(), ""),
     ];
     let other = api.operator("two");
+    let moderator = api.room_admin("one", "mod", "lobby");
     for (method, path, body) in routes {
         let uri = format!("/api/v1/aic/{path}");
         let headers = [("content-type", "application/json")];
-        let got = api.ask(method, &ada, &uri, &headers, body).await;
-        assert_eq!(got.status, StatusCode::FORBIDDEN, "{method} {path}: {}", got.text);
+        for token in [&ada, &moderator] {
+            let got = api.ask(method, token, &uri, &headers, body).await;
+            assert_eq!(got.status, StatusCode::FORBIDDEN, "{method} {path}: {}", got.text);
+        }
         // Another tenant's operator finds nothing there.
         if path.contains(id) || path.contains(hook) {
             let got = api.ask(method, &other, &uri, &headers, body).await;
@@ -114,6 +119,106 @@ async fn what_is_the_tenants_is_for_its_operators_alone() {
             .ok()["state"],
         json!("running")
     );
+}
+
+#[tokio::test]
+async fn who_controls_a_room_sees_its_calls_sessions_and_rows_and_rules_nobody() {
+    let api = Api::new().await;
+    let happened = |room: &str, user: &str, kind| Event {
+        ts_us: now_us(),
+        tenant: "one".into(),
+        call_id: format!("RM_{user}").into(),
+        room: room.into(),
+        kind,
+        objects: Objects::default(),
+    };
+    for (user, room) in [("ada", "lobby"), ("bob", "office")] {
+        let joined = EventKind::ParticipantJoined {
+            user: user.into(),
+            participant: format!("PA_{user}").into(),
+        };
+        api.state
+            .store
+            .record(&happened(room, user, joined))
+            .await
+            .unwrap();
+    }
+    api.write(vec![row("one", "ada", "AS_1", 1), row("one", "bob", "AS_2", 1)])
+        .await;
+    let mut nobody = Claims::default();
+    (nobody.video.room_admin, nobody.video.room) = (true, "lobby".into());
+    for token in [api.room_admin("one", "mod", "lobby"), api.mint("one", &nobody)] {
+        for read in [
+            "calls",
+            "sessions",
+            "metrics",
+            "metrics?call_id=RM_bob",
+            "sessions/AS_1",
+        ] {
+            let got = api.get(&token, &format!("/api/v1/aic/{read}")).await;
+            assert_eq!(got.status, StatusCode::OK, "{read}: {}", got.text);
+            assert!(
+                !got.text.contains("bob") && !got.text.contains("AS_2"),
+                "{read}: {}",
+                got.text
+            );
+            assert_eq!(
+                got.text.contains("ada"),
+                !read.contains("RM_bob"),
+                "{read}: {}",
+                got.text
+            );
+        }
+        api.get(&token, "/api/v1/aic/sessions/AS_2")
+            .await
+            .refused(StatusCode::NOT_FOUND, None);
+        for (method, path) in [
+            ("GET", "config?user_id=ada"),
+            ("POST", "config?user_id=ada"),
+            ("GET", "users/ada/export"),
+            ("DELETE", "users/ada"),
+            ("GET", "metrics?user_id=ada"),
+        ] {
+            let uri = format!("/api/v1/aic/{path}");
+            let json = [("content-type", "application/json")];
+            let got = api.ask(method, &token, &uri, &json, r#"{"enabled":true}"#).await;
+            got.refused(StatusCode::FORBIDDEN, Some("user_id"));
+        }
+        let figures = api.get(&token, "/api/v1/aic/performance/summary").await.ok();
+        assert_eq!(figures["sessions"], json!(0), "figures are a user's own");
+    }
+    let log = api.get(&api.operator("one"), "/api/v1/aic/audit").await.ok();
+    let looks: Vec<_> = log["entries"].as_array().unwrap().iter().collect();
+    for actor in ["mod", "one"] {
+        assert!(
+            looks.iter().any(|look| look["actor"] == actor
+                && look["action"] == "read.calls"
+                && look["detail"]["room"] == "lobby"),
+            "{log}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_user_is_told_how_many_were_in_their_call_and_not_who() {
+    let api = Api::new().await;
+    for user in ["ada", "bob"] {
+        let event = Event {
+            ts_us: now_us(),
+            tenant: "one".into(),
+            call_id: "RM_1".into(),
+            room: "lobby".into(),
+            kind: EventKind::ParticipantJoined {
+                user: user.into(),
+                participant: format!("PA_{user}").into(),
+            },
+            objects: Objects::default(),
+        };
+        api.state.store.record(&event).await.unwrap();
+    }
+    let got = api.get(&api.token("one", "ada"), "/api/v1/aic/calls").await;
+    assert_eq!(got.body["calls"][0]["participants"], json!(2), "{}", got.text);
+    assert!(!got.text.contains("bob"), "{}", got.text);
 }
 
 #[tokio::test]

@@ -9,5 +9,6 @@ mod experiments;
 mod figures;
 mod hostile;
 mod isolation;
+mod pages;
 mod privacy;
 mod webhooks;

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use auralink_control::{Dispatcher, Reach};
 use auralink_store::{Announcement, Timestamp};
-use auralink_types::{Event, EventKind};
+use auralink_types::{Event, EventKind, Objects};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
@@ -173,6 +173,7 @@ async fn an_event_of_a_call_has_livekits_form_and_a_filter_keeps_the_others_out(
         call_id: "RM_1".into(),
         room: "lobby".into(),
         kind,
+        objects: Objects::default(),
     };
     let joined = EventKind::ParticipantJoined {
         user: "ada".into(),
@@ -239,6 +240,41 @@ async fn a_change_of_configuration_is_told_and_can_be_replayed_under_the_same_id
     api.post(&boss, &format!("{list}/999999/replay"), "")
         .await
         .refused(StatusCode::NOT_FOUND, None);
+}
+
+#[tokio::test]
+async fn a_disabled_webhook_gets_nothing_not_even_what_waited_or_is_replayed_until_it_is_enabled() {
+    let api = Api::new().await;
+    let (quiet, other) = (Receiver::start(0).await, Receiver::start(0).await);
+    let id = add(&api, &quiet.url(), &[]).await;
+    add(&api, &other.url(), &[]).await;
+    let boss = api.operator("one");
+    let uri = format!("{WEBHOOKS}/{id}");
+    let switch = async |enabled: bool| {
+        let body = json!({ "enabled": enabled }).to_string();
+        let json = [("content-type", "application/json")];
+        api.ask("PATCH", &boss, &uri, &json, body).await.ok();
+    };
+    let _sending = dispatcher(&api);
+    tell(&api, "a", 1).await;
+    quiet.until(1).await;
+    switch(false).await;
+    let since = r#"{"from":"2020-01-01T00:00:00Z"}"#;
+    let replayed = api.post(&boss, &format!("{uri}/replay"), since).await.ok();
+    assert_eq!(replayed["replayed"], json!(1));
+    tell(&api, "a", 2).await;
+    // Once the other has it, both would have had their turn.
+    other.until(2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(quiet.taken().len(), 1);
+    switch(true).await;
+    let taken = quiet.until(2).await;
+    let told: Vec<_> = taken.iter().map(|body| &body["aic"]["n"]).collect();
+    assert_eq!(
+        told,
+        [&json!(1), &json!(1)],
+        "what happened meanwhile is not told later"
+    );
 }
 
 #[tokio::test]

@@ -74,6 +74,7 @@ impl Room {
         tracing::info!(participant = %gone.sid, ?reason, "participant left");
         for mut track in std::mem::take(&mut gone.tracks) {
             self.close_tap(cx, &gone.user, &mut track);
+            self.track_left(cx, &gone, &track);
             self.forget_track(&track);
         }
         let heard = gone.sending().lines.iter().filter_map(|line| match &line.usage {

@@ -3,24 +3,36 @@
 use std::time::Instant;
 
 use auralink_types::{
-    Event, EventKind, Media, ParticipantId, Reason, SessionId, SessionRef, TrackId, UserId, UserKey,
+    Event, EventKind, Media, Objects, ParticipantId, Reason, SessionId, SessionRef, TrackId, UserId, UserKey,
 };
+use livekit_protocol as proto;
+use serde::Serialize;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::{Cx, Room, Tapped};
 use crate::arena::Handle;
 use crate::participant::{Participant, Pid};
 use crate::tap::{LegId, TapEvent};
+use crate::track::Track;
 
 impl Room {
     /// Tells what happened in the room, and when.
     pub fn happened(&self, cx: &mut Cx<'_>, at: Instant, kind: EventKind) {
+        self.happened_to(cx, at, kind, Objects::default());
+    }
+
+    /// Likewise, with whom or what it happened to.
+    fn happened_to(&self, cx: &mut Cx<'_>, at: Instant, kind: EventKind, objects: Objects) {
         let event = Event {
             ts_us: cx.ai.wall_us(at),
             tenant: self.key.tenant.clone(),
             call_id: self.sid.clone(),
             room: self.key.name.clone(),
             kind,
+            objects: Objects {
+                room: json(&self.info()),
+                ..objects
+            },
         };
         // A closed channel is nobody who listens, which is no loss.
         if let Err(TrySendError::Full(_)) = cx.ai.ai.events.try_send(event) {
@@ -29,14 +41,46 @@ impl Room {
     }
 
     pub(super) fn came(&self, cx: &mut Cx<'_>, pid: Pid) {
-        if let Some((user, participant)) = self.person(pid).map(stay) {
-            self.happened(cx, cx.now, EventKind::ParticipantJoined { user, participant });
+        if let Some(new) = self.person(pid) {
+            let (user, participant) = stay(new);
+            let kind = EventKind::ParticipantJoined { user, participant };
+            self.happened_to(cx, cx.now, kind, of_participant(&new.info()));
         }
     }
 
     pub(super) fn left(&self, cx: &mut Cx<'_>, gone: &Participant) {
         let (user, participant) = stay(gone);
-        self.happened(cx, cx.now, EventKind::ParticipantLeft { user, participant });
+        let info = proto::ParticipantInfo {
+            state: proto::participant_info::State::Disconnected as i32,
+            ..gone.info()
+        };
+        let kind = EventKind::ParticipantLeft { user, participant };
+        self.happened_to(cx, cx.now, kind, of_participant(&info));
+    }
+
+    /// The room is shown a track for the first time.
+    pub(super) fn track_came(&self, cx: &mut Cx<'_>, publisher: &Participant, track: &Track) {
+        let (user, participant) = stay(publisher);
+        let kind = EventKind::TrackPublished {
+            user,
+            participant,
+            track: track.id.clone(),
+        };
+        self.happened_to(cx, cx.now, kind, of_track(publisher, track));
+    }
+
+    /// A track is gone; of one that nobody was shown nothing is told.
+    pub(super) fn track_left(&self, cx: &mut Cx<'_>, publisher: &Participant, track: &Track) {
+        if !track.shown {
+            return;
+        }
+        let (user, participant) = stay(publisher);
+        let kind = EventKind::TrackUnpublished {
+            user,
+            participant,
+            track: track.id.clone(),
+        };
+        self.happened_to(cx, cx.now, kind, of_track(publisher, track));
     }
 
     /// What a track's tap says of its state.
@@ -101,6 +145,25 @@ impl Room {
             self.happened(cx, cx.now, EventKind::SessionEnded(session));
         }
     }
+}
+
+fn of_participant(info: &proto::ParticipantInfo) -> Objects {
+    Objects {
+        participant: json(info),
+        ..Objects::default()
+    }
+}
+
+fn of_track(publisher: &Participant, track: &Track) -> Objects {
+    Objects {
+        track: json(&track.info),
+        ..of_participant(&publisher.info())
+    }
+}
+
+/// A message of LiveKit's as JSON; all of them can be written so.
+fn json(message: &impl Serialize) -> Option<serde_json::Value> {
+    serde_json::to_value(message).ok()
 }
 
 fn stay(participant: &Participant) -> (UserId, ParticipantId) {

@@ -79,7 +79,7 @@ impl Room {
         if both_ways {
             self.lines_agreed(cx, pid);
         }
-        self.show_live_tracks(pid);
+        self.show_live_tracks(cx, pid);
         let lacks = |room: &Self| room.person(pid).is_some_and(|p| missing_lines(p) != (0, 0));
         if both_ways && lacks(self) {
             self.renegotiate(pid);
@@ -202,15 +202,16 @@ impl Transport {
         cx: &mut Cx<'_>,
         offer: &LegibleOffer,
     ) -> Result<Description, Box<dyn std::error::Error>> {
+        let said = offer.substance();
         if let Some(last) = &self.last_answer
-            && offer.says_the_same_as(&last.offer)
+            && last.offer == said
         {
             return Ok(last.answer.clone());
         }
         let answer = self.session.accept(cx.out, &offer.description.to_string())?;
         let answer = Description::parse(&answer)?;
         self.last_answer = Some(Answered {
-            offer: offer.description.clone(),
+            offer: said,
             answer: answer.clone(),
         });
         Ok(answer)

@@ -43,22 +43,30 @@ impl Room {
             // What AIC wants of it is known before its first answer.
             self.tap(cx, pid, serial);
         }
-        self.show_live_tracks(pid);
+        self.show_live_tracks(cx, pid);
     }
 
     /// Tells the room of tracks that have come alive, and subscribes those who want that.
-    pub(super) fn show_live_tracks(&mut self, pid: Pid) {
+    pub(super) fn show_live_tracks(&mut self, cx: &mut Cx<'_>, pid: Pid) {
         let Some(participant) = self.person_mut(pid) else {
             return;
         };
-        let mut fresh = false;
+        let mut fresh = Vec::new();
         for track in participant.tracks.iter_mut().filter(|t| t.is_live()) {
-            fresh |= !std::mem::replace(&mut track.shown, true);
+            if !std::mem::replace(&mut track.shown, true) {
+                fresh.push(track.id.clone());
+            }
         }
-        if fresh {
-            self.announce(pid);
-            self.subscribe_room(pid);
+        if fresh.is_empty() {
+            return;
         }
+        if let Some(publisher) = self.person(pid) {
+            for track in publisher.tracks.iter().filter(|t| fresh.contains(&t.id)) {
+                self.track_came(cx, publisher, track);
+            }
+        }
+        self.announce(pid);
+        self.subscribe_room(pid);
     }
 
     /// A track's line was stopped by its publisher.
@@ -73,6 +81,9 @@ impl Room {
         participant.routes.clear();
         let owner = participant.user.clone();
         self.close_tap(cx, &owner, &mut track);
+        if let Some(publisher) = self.person(pid) {
+            self.track_left(cx, publisher, &track);
+        }
         self.announce(pid);
         self.forget_track(&track);
     }

@@ -134,7 +134,7 @@ impl Room {
             if !track.seen {
                 track.seen = true;
                 track.comes_as(route.params.spec().codec);
-                self.show_live_tracks(pid);
+                self.show_live_tracks(cx, pid);
             }
         }
         if route.params.spec().codec.is_audio() {

@@ -12,13 +12,13 @@ use crate::transport::Role;
 
 impl Room {
     /// Mutes a track of somebody, or ends that.
-    pub fn mute(&mut self, pid: Pid, track_sid: &str, muted: bool) {
+    pub fn mute(&mut self, cx: &mut Cx<'_>, pid: Pid, track_sid: &str, muted: bool) {
         let changed = self.change_track(pid, track_sid, |track| {
             std::mem::replace(&mut track.info.muted, muted) != muted
         });
         if changed == Some(true) {
             self.announce(pid);
-            self.show_live_tracks(pid);
+            self.show_live_tracks(cx, pid);
         }
     }
 

@@ -18,7 +18,6 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::mpsc;
-use tower_http::cors::CorsLayer;
 
 use crate::command::{Command, Topology};
 use crate::participant::SocketId;
@@ -47,18 +46,13 @@ impl Signalling {
         }
     }
 
-    /// The routes. Every answer may be read by any page, errors too: clients show their text.
+    /// The routes.
     pub fn router(self) -> Router {
         Router::new()
             .route("/rtc/v1", get(open_one))
             .route("/rtc/v1/validate", get(validate))
             .route("/rtc", get(open_two))
             .route("/rtc/validate", get(validate))
-            .layer(
-                CorsLayer::new()
-                    .allow_origin(tower_http::cors::Any)
-                    .allow_headers(tower_http::cors::Any),
-            )
             .with_state(self)
     }
 

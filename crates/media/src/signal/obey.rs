@@ -26,7 +26,7 @@ pub fn obey(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, ask: Ask, now_ms: i64) {
         Ask::Answer(answer) => room.handle_answer(cx, pid, &answer),
         Ask::Trickle(trickled) => trickle(room, cx, pid, &trickled),
         Ask::AddTrack(request) => add_track(room, cx, pid, request),
-        Ask::Mute(mute) => room.mute(pid, &mute.sid, mute.muted),
+        Ask::Mute(mute) => room.mute(cx, pid, &mute.sid, mute.muted),
         Ask::Subscription(update) => subscribe(room, cx, pid, &update),
         Ask::SubscriptionPermission(said) => room.permit(cx, pid, Permissions::from(said)),
         Ask::TrackSetting(settings) => adjust(room, pid, &settings),

@@ -3,10 +3,10 @@
 use std::fmt::Debug;
 
 use auralink_store::{
-    AlertQuery, AuditQuery, CallQuery, DeliveryQuery, MetricQuery, Scoped, SessionQuery, Span, Step,
+    Actor, AlertQuery, AuditQuery, CallQuery, DeliveryQuery, MetricQuery, Scoped, SessionQuery, Span, Step,
     StoreError, Timestamp,
 };
-use auralink_types::UserId;
+use auralink_types::{UserId, UserKey};
 use sqlx::{AssertSqlSafe, Connection as _, PgConnection};
 
 use crate::people::{live, operator, user};
@@ -16,6 +16,8 @@ both! {
     no_answer_holds_a_row_of_another_user_or_tenant,
     a_look_at_somebody_elses_rows_is_in_the_audit_log_once_a_minute,
     only_an_operator_may_name_another_user,
+    a_rooms_admin_sees_all_of_that_room_and_nothing_else_of_others,
+    every_entry_of_the_audit_log_names_an_actor,
 }
 
 async fn inhabited(db: &Db) {
@@ -173,6 +175,85 @@ async fn only_an_operator_may_name_another_user(db: Db) {
     ));
     let across = operator(&db.store, "three").about(UserId::from("ada")).unwrap();
     assert_eq!(across.config().await.unwrap(), None);
+}
+
+async fn a_rooms_admin_sees_all_of_that_room_and_nothing_else_of_others(db: Db) {
+    inhabited(&db).await;
+    let admin = user(&db.store, "one", "mod").in_room("room-RM-ada-of-one".into());
+    let seen = everything(&admin).await;
+    assert!(seen.contains("AS-ada-of-one"), "{seen}");
+    for foreign in ["bob", "of-two", "boss", "quality of"] {
+        assert!(!seen.contains(foreign), "{foreign} in {seen}");
+    }
+    let query = MetricQuery {
+        limit: 1000,
+        ..Default::default()
+    };
+    assert_eq!(admin.metrics(&query).await.unwrap().rows.len(), 5);
+    let summary = admin.performance_summary(&Span::since(at(0))).await.unwrap();
+    assert_eq!(
+        (summary.traffic.seconds, summary.sessions),
+        (0, 0),
+        "figures are a user's own"
+    );
+    let looks = db
+        .texts("SELECT action || ' ' || CAST(detail AS TEXT) FROM audit_log WHERE actor = 'mod' ORDER BY audit_id")
+        .await;
+    assert!(
+        looks
+            .iter()
+            .any(|look| look.starts_with("read.calls") && look.contains("room-RM-ada-of-one")),
+        "{looks:?}"
+    );
+
+    // Named, they are a user again, and have none but their own.
+    let own = admin.about("mod".into()).unwrap();
+    assert_eq!(own.metrics(&query).await.unwrap().rows, []);
+    let ada = user(&db.store, "one", "ada-of-one").in_room("room-RM-bob-of-one".into());
+    assert_eq!(
+        ada.about("ada-of-one".into())
+            .unwrap()
+            .metrics(&query)
+            .await
+            .unwrap()
+            .rows
+            .len(),
+        5
+    );
+    // The room of that name of another tenant is another room.
+    let stranger = user(&db.store, "two", "mod").in_room("room-RM-ada-of-one".into());
+    assert_eq!(stranger.metrics(&query).await.unwrap().rows, []);
+}
+
+async fn every_entry_of_the_audit_log_names_an_actor(db: Db) {
+    let nobody = |operator| Actor {
+        key: UserKey::new("one", ""),
+        operator,
+    };
+    let boss = db.store.as_user(nobody(true));
+    boss.metrics(&MetricQuery::default()).await.unwrap();
+    boss.clone().about("ada".into()).unwrap().config().await.unwrap();
+    boss.note("test.note", serde_json::json!({}), at(1))
+        .await
+        .unwrap();
+    let admin = db.store.as_user(nobody(false));
+    for room in ["kitchen", "hall", "kitchen"] {
+        let admin = admin.clone().in_room(room.into());
+        admin.sessions(&SessionQuery::default()).await.unwrap();
+    }
+    let entries = db
+        .texts("SELECT actor || ' ' || actor_role || ' ' || action FROM audit_log ORDER BY audit_id")
+        .await;
+    assert_eq!(
+        entries,
+        [
+            "one operator read.metrics",
+            "one operator read.config",
+            "one operator test.note",
+            "one user read.sessions",
+            "one user read.sessions",
+        ]
+    );
 }
 
 /// Rows that a role sees of a table with these settings, and how many of them are foreign.

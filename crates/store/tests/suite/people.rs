@@ -5,8 +5,8 @@ use auralink_store::{
     Scoped, Severity, Store, Unit,
 };
 use auralink_types::{
-    ConfigChange, Event, EventKind, Media, MetricRow, NetworkClass, Prediction, QualityMetric, Reason,
-    SavingsBasis, SessionRef, UserKey,
+    ConfigChange, Event, EventKind, Media, MetricRow, NetworkClass, Objects, Prediction, QualityMetric,
+    Reason, SavingsBasis, SessionRef, UserKey,
 };
 use serde_json::json;
 
@@ -78,6 +78,7 @@ pub fn event(tenant: &str, call: &str, seconds: i64, kind: EventKind) -> Event {
         call_id: call.into(),
         room: format!("room-{call}").as_str().into(),
         kind,
+        objects: Objects::default(),
     }
 }
 

@@ -21,6 +21,7 @@ both! {
     an_endpoint_that_went_takes_its_deliveries_along,
     a_dead_endpoint_fills_its_outbox_to_the_bound_and_is_told_of_its_losses_when_it_lives_again,
     an_event_that_nobody_wants_does_not_stay,
+    a_disabled_endpoint_is_given_nothing_that_waits_until_it_is_enabled_again,
 }
 
 const LEASE: Duration = Duration::from_secs(30);
@@ -115,6 +116,29 @@ async fn a_lease_that_ran_out_is_taken_by_another_and_the_first_is_told(db: Db) 
     assert!(!db.store.delivered(&slow, at(40)).await.unwrap());
     assert!(!db.store.delivery_failed(&slow, "late", None).await.unwrap());
     assert!(db.store.delivered(&quick, at(41)).await.unwrap());
+}
+
+async fn a_disabled_endpoint_is_given_nothing_that_waits_until_it_is_enabled_again(db: Db) {
+    let id = endpoint(&db, &[]).await;
+    announce(&db, "a", 1).await;
+    let first = claim(&db, at(1)).await.remove(0);
+    announce(&db, "a", 2).await;
+    let boss = operator(&db.store, "one");
+    let enabled = async |enabled: bool| {
+        let change = EndpointChange {
+            enabled: Some(enabled),
+            ..EndpointChange::default()
+        };
+        boss.update_endpoint(&id, &change, at(2)).await.unwrap();
+    };
+    assert!(db.store.delivered(&first, at(2)).await.unwrap());
+    announce(&db, "a", 3).await;
+    enabled(false).await;
+    boss.replay_since(&id, at(0), at(3)).await.unwrap();
+    boss.replay(first.delivery_id, at(3)).await.unwrap();
+    assert_eq!(claim(&db, at(1000)).await, []);
+    enabled(true).await;
+    assert_eq!(told(&claim(&db, at(1000)).await), [r#"a {"number":1}"#]);
 }
 
 async fn what_is_given_up_is_counted_and_lets_the_next_go_on(db: Db) {
