@@ -1,79 +1,54 @@
-"""A6: LiveKit's native client (libwebrtc) sends a tone through the server; the other end measures it."""
+"""A6: LiveKit's native client (libwebrtc): tones keep their frequency, and lines that are used again are heard and seen."""
 
 import asyncio
 import unittest
 
-import numpy as np
 from livekit import rtc
 
 from harness import Server, token
+from people import AMPLITUDE, PATIENCE_SECONDS, RATE, Person, record, strongest_tone, within
 
-RATE = 48_000
 TONE_HZ = 440.0
-AMPLITUDE = 0.3
-BLOCK = RATE // 100
 # The first second is left out: the encoder, the jitter buffer and its clock settle in it.
 SETTLE_SECONDS = 1
 MEASURE_SECONDS = 3
-PATIENCE_SECONDS = 30
-
-
-async def play_tone(source):
-    """Feeds the source for as long as it is let; it paces itself by its queue."""
-    position = 0
-    while True:
-        phase = 2 * np.pi * TONE_HZ * (position + np.arange(BLOCK)) / RATE
-        samples = (AMPLITUDE * 32767 * np.sin(phase)).astype(np.int16)
-        await source.capture_frame(rtc.AudioFrame(samples.tobytes(), RATE, 1, BLOCK))
-        position += BLOCK
-
-
-async def record(track, seconds):
-    """That many seconds of what arrives, as floats."""
-    heard, wanted = [], int(seconds * RATE)
-    stream = rtc.AudioStream(track, sample_rate=RATE, num_channels=1)
-    async for event in stream:
-        heard.append(np.frombuffer(event.frame.data, dtype=np.int16))
-        if sum(len(block) for block in heard) >= wanted:
-            break
-    await stream.aclose()
-    return np.concatenate(heard)[:wanted] / 32767.0
-
-
-def strongest_tone(samples):
-    """Frequency and amplitude of the strongest tone."""
-    window = np.hanning(len(samples))
-    spectrum = np.abs(np.fft.rfft(samples * window)) / (window.sum() / 2)
-    peak = int(np.argmax(spectrum))
-    return peak * RATE / len(samples), float(spectrum[max(peak - 2, 0) : peak + 3].max())
+ROUNDS = 3
 
 
 async def carry_tone(url, room_name, single_peer_connection):
     """What one client hears of the tone another one plays."""
-    options = rtc.RoomOptions(single_peer_connection=single_peer_connection)
-    speaker, listener = rtc.Room(), rtc.Room()
-    arrived = asyncio.get_running_loop().create_future()
-
-    @listener.on("track_subscribed")
-    def _(track, _publication, _participant):
-        if not arrived.done():
-            arrived.set_result(track)
-
-    await listener.connect(url, token(room_name, "listener"), options)
-    await speaker.connect(url, token(room_name, "speaker"), options)
-    source = rtc.AudioSource(RATE, 1, queue_size_ms=100)
-    microphone = rtc.LocalAudioTrack.create_audio_track("tone", source)
-    publish = rtc.TrackPublishOptions(source=rtc.TrackSource.SOURCE_MICROPHONE)
-    await speaker.local_participant.publish_track(microphone, publish)
-    playing = asyncio.create_task(play_tone(source))
+    listener = await Person("listener", 0, (0, 0, 0)).join(url, room_name, single_peer_connection)
+    speaker = await Person("speaker", TONE_HZ, (200, 40, 40)).join(url, room_name, single_peer_connection)
     try:
-        track = await asyncio.wait_for(arrived, PATIENCE_SECONDS)
-        heard = await asyncio.wait_for(record(track, SETTLE_SECONDS + MEASURE_SECONDS), PATIENCE_SECONDS)
+        await speaker.publish()
+        track = await within(listener.track_of(speaker, rtc.TrackKind.KIND_AUDIO), "a track")
+        heard = await within(record(track, SETTLE_SECONDS + MEASURE_SECONDS), "a recording")
     finally:
-        playing.cancel()
-        await speaker.disconnect()
-        await listener.disconnect()
+        await speaker.leave()
+        await listener.leave()
     return heard[SETTLE_SECONDS * RATE :]
+
+
+async def use_lines_again(url, room, single_peer_connection):
+    """One stays and watches while others leave and come, unpublish and publish."""
+    anna = await Person("anna", 440, (210, 40, 40)).join(url, room, single_peer_connection)
+    bert = await Person("bert", 560, (40, 150, 50)).join(url, room, single_peer_connection)
+    try:
+        await bert.publish()
+        await anna.sees_and_hears(bert)
+        for n in range(ROUNDS):
+            cleo = await Person(f"cleo-{n}", 680 + 120 * n, (50, 70, 210)).join(url, room, single_peer_connection)
+            await cleo.publish()
+            await asyncio.gather(anna.sees_and_hears(cleo), bert.sees_and_hears(cleo))
+            await cleo.leave()
+
+            await bert.unpublish()
+            await anna.loses(bert)
+            await bert.publish()
+            await anna.sees_and_hears(bert)
+    finally:
+        await bert.leave()
+        await anna.leave()
 
 
 class NativeSdk(unittest.TestCase):
@@ -85,13 +60,18 @@ class NativeSdk(unittest.TestCase):
     def tearDownClass(cls):
         cls.server.stop()
 
-    def hear_tone(self, single_peer_connection):
+    def run_with_log(self, call):
+        """Shows what the server said where the call fails."""
         try:
-            room = f"tone-{single_peer_connection}"
-            heard = asyncio.run(carry_tone(self.server.url, room, single_peer_connection))
-        except Exception:
+            return asyncio.run(call)
+        except BaseException:
             print("\n".join(self.server.lines[-30:]))
             raise
+
+    def hear_tone(self, single_peer_connection):
+        heard = self.run_with_log(
+            carry_tone(self.server.url, f"tone-{single_peer_connection}", single_peer_connection)
+        )
         frequency, amplitude = strongest_tone(heard)
         print(f"heard {frequency:.1f} Hz at {amplitude:.3f} (sent {TONE_HZ} Hz at {AMPLITUDE})")
         self.assertAlmostEqual(frequency, TONE_HZ, delta=1.0)
@@ -102,6 +82,12 @@ class NativeSdk(unittest.TestCase):
 
     def test_a_tone_keeps_its_frequency_and_amplitude_with_two_peer_connections_per_client(self):
         self.hear_tone(False)
+
+    def test_lines_used_again_are_seen_and_heard_with_one_peer_connection_per_client(self):
+        self.run_with_log(use_lines_again(self.server.url, "again-one", True))
+
+    def test_lines_used_again_are_seen_and_heard_with_two_peer_connections_per_client(self):
+        self.run_with_log(use_lines_again(self.server.url, "again-two", False))
 
     def test_a_wrong_secret_is_refused(self):
         async def join():

@@ -1,5 +1,5 @@
-//! Acceptance with clients that are not ours: the stock browser SDK in Chromium, the native SDK from PyPI, and
-//! schemathesis with what the REST API's description allows and forbids.
+//! Acceptance with clients that are not ours: the stock browser SDK in Chromium and Firefox, the native SDK from
+//! PyPI, and schemathesis with what the REST API's description allows and forbids.
 
 use std::fs;
 

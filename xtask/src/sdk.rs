@@ -104,7 +104,7 @@ fn try_out(place: &Place, module: &Path) -> Result<()> {
     Step::new(place, "node", arguments("sdk/test/node.mjs")).run()?;
     if !place
         .root
-        .join("testing/browser/node_modules/playwright-core")
+        .join("testing/browser/node_modules/puppeteer-core")
         .exists()
     {
         eprintln!("x: SKIPPED the SDK in Chromium: `npm ci` in testing/browser brings what drives it");

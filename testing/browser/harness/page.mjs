@@ -4,15 +4,18 @@ import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 
 const file = (path) => fileURLToPath(new URL(path, import.meta.url));
+const script = (name) => [`/${name}`, [file(`../page/${name}`), 'text/javascript']];
 const FILES = {
   '/': [file('../page/index.html'), 'text/html'],
-  '/participant.js': [file('../page/participant.js'), 'text/javascript'],
+  ...Object.fromEntries(['answers.js', 'participant.js', 'senses.js', 'sources.js'].map(script)),
   '/livekit-client.umd.js': [file('../node_modules/livekit-client/dist/livekit-client.umd.js'), 'text/javascript'],
 };
 
-export async function servePage() {
+/** Serves it, and `more` files, each as `[path, type]` under its address. */
+export async function servePage(more = {}) {
+  const files = { ...FILES, ...more };
   const server = createServer(async (request, response) => {
-    const [path, type] = FILES[request.url] ?? [];
+    const [path, type] = files[request.url] ?? [];
     if (!path) return response.writeHead(404).end();
     response.writeHead(200, { 'content-type': type }).end(await readFile(path));
   });

@@ -12,16 +12,16 @@ const LINES_KEPT = 200;
 export const KEY = 'devkey';
 export const SECRET = 'secret';
 
-function binary() {
+/** The program of this build. */
+export function binary() {
   const target = process.env.CARGO_TARGET_DIR ?? fileURLToPath(new URL('../../../target', import.meta.url));
   const path = process.env.AURALINK_BIN ?? resolve(target, 'debug/auralink');
   if (!existsSync(path)) throw new Error(`no server at ${path}: build it, or name it in AURALINK_BIN`);
   return path;
 }
 
-/** Starts the server on ports chosen by the system; `url` is what an SDK connects to. */
-export async function startServer() {
-  const words = process.env.AURALINK_ARGS ?? 'serve --dev --listen 127.0.0.1:0 --database memory';
+/** Starts the server, on ports chosen by the system unless told otherwise; `url` is what an SDK connects to. */
+export async function startServer(words = process.env.AURALINK_ARGS ?? 'serve --dev --listen 127.0.0.1:0 --database memory') {
   const child = spawn(binary(), words.split(' ').filter(Boolean), { stdio: ['ignore', 'pipe', 'pipe'] });
   const lines = [];
   let address;

@@ -1,21 +1,27 @@
-// What a test asks of one browser page. It uses the public API of the stock livekit-client and nothing else.
-const { Room, RoomEvent, Track, ConnectionCheck, CheckStatus, createLocalTracks } = globalThis.LivekitClient;
+// What a test asks of one browser page. It uses the public API of the stock livekit-client, but for the bytes of data packets.
+import { perceive } from './senses.js';
+import { picture, recording, tone } from './sources.js';
+
+const {
+  Room, RoomEvent, Track, LocalAudioTrack, LocalVideoTrack, ConnectionCheck, CheckStatus, createLocalTracks,
+} = globalThis.LivekitClient;
+const RELIABLE = 0; // DataChannelKind
 const rooms = new Map();
 
 function enter(name, room) {
-  const seen = { room, events: [] };
+  const seen = { room, events: [], packets: [], perceived: new Map() };
   const note = (event, detail) => seen.events.push({ event, detail, at: Math.round(performance.now()) });
   for (const event of ['Connected', 'Reconnecting', 'Reconnected', 'SignalReconnecting', 'ParticipantConnected', 'ParticipantDisconnected']) {
     room.on(RoomEvent[event], (who) => note(event, who?.identity));
   }
   room.on(RoomEvent.Disconnected, (reason) => note('Disconnected', reason));
   room.on(RoomEvent.TrackSubscribed, (track, publication, who) => {
-    // Chromium decodes sound only for somebody who listens.
-    if (track.kind === 'audio') document.body.append(track.attach());
+    seen.perceived.set(publication.trackSid, perceive(track));
     note('TrackSubscribed', `${who.identity}/${publication.kind}`);
   });
   room.on(RoomEvent.TrackUnsubscribed, (track, publication, who) => {
-    track.detach().forEach((element) => element.remove());
+    seen.perceived.get(publication.trackSid)?.stop();
+    seen.perceived.delete(publication.trackSid);
     note('TrackUnsubscribed', `${who.identity}/${publication.kind}`);
   });
   room.on(RoomEvent.TrackSubscriptionFailed, (sid) => note('TrackSubscriptionFailed', sid));
@@ -23,17 +29,23 @@ function enter(name, room) {
   room.on(RoomEvent.TrackUnmuted, (publication, who) => note('TrackUnmuted', `${who.identity}/${publication.kind}`));
   room.on(RoomEvent.DataReceived, (bytes, who, _, topic) =>
     note('DataReceived', `${who?.identity}/${topic ?? ''}/${new TextDecoder().decode(bytes)}`));
+  room.engine.on('dataPacketReceived', (packet) => seen.packets.push(packet.toJson()));
   rooms.set(name, seen);
-  return seen;
 }
 
 const of = (name) => rooms.get(name);
-const remote = (name, identity, kind) => {
-  const who = of(name).room.remoteParticipants.get(identity);
-  return [...(who?.trackPublications.values() ?? [])].find((publication) => publication.kind === kind);
-};
-const local = (name, kind) =>
-  [...of(name).room.localParticipant.trackPublications.values()].find((publication) => publication.kind === kind);
+const SOURCES = { audio: Track.Source.Microphone, video: Track.Source.Camera };
+/** A publication by its kind, which means microphone and camera, or by its source. */
+const remote = (name, identity, what) =>
+  of(name).room.remoteParticipants.get(identity)?.getTrackPublication(SOURCES[what] ?? what);
+const local = (name, what) => of(name).room.localParticipant.getTrackPublication(SOURCES[what] ?? what);
+const sense = (name, publication) => of(name).perceived.get(publication?.trackSid)?.sense() ?? null;
+
+/** Mutes it as the SDK mutes a device that it stops: not one packet is sent. */
+async function switchOff(track) {
+  await track.mute();
+  track.mediaStreamTrack.stop();
+}
 
 async function inbound(track) {
   const report = await track?.getRTCStatsReport();
@@ -78,35 +90,45 @@ globalThis.aura = {
     return tracks.length;
   },
 
-  /** Publishes a tone and a tiny moving canvas: many of these cost next to nothing. */
-  async publishTiny(name, hz) {
-    const audio = new AudioContext();
-    const oscillator = new OscillatorNode(audio, { frequency: hz });
-    const sink = audio.createMediaStreamDestination();
-    oscillator.connect(sink);
-    oscillator.start();
-    const canvas = Object.assign(document.createElement('canvas'), { width: 64, height: 48 });
-    const paint = canvas.getContext('2d');
-    let frame = 0;
-    setInterval(() => {
-      paint.fillStyle = `hsl(${(frame++ * 7) % 360} 80% 50%)`;
-      paint.fillRect(0, 0, 64, 48);
-    }, 200);
-    const { localParticipant } = of(name).room;
-    await localParticipant.publishTrack(sink.stream.getAudioTracks()[0], { source: Track.Source.Microphone });
-    await localParticipant.publishTrack(canvas.captureStream(5).getVideoTracks()[0], {
-      source: Track.Source.Camera,
-      simulcast: false,
-      videoCodec: 'vp8',
-    });
+  /** Publishes a tone; or a muted microphone that is switched off. */
+  async speak(name, hz, { muted = false, ...options } = {}) {
+    const track = new LocalAudioTrack(tone(hz), undefined, true);
+    if (muted) await switchOff(track);
+    await of(name).room.localParticipant.publishTrack(track, { source: Track.Source.Microphone, ...options });
   },
 
+  /** Publishes recordings, one after the other, as microphone. */
+  async speakRecording(name, urls, options = {}) {
+    await of(name).room.localParticipant.publishTrack(await recording(urls), { source: Track.Source.Microphone, ...options });
+  },
+
+  /** Publishes a moving picture on a ground of one colour; small, because encoders share the CPU with the server. */
+  async show(name, colour, { muted = false, scale = 1, ...options } = {}) {
+    const track = new LocalVideoTrack(picture(colour, scale), undefined, true);
+    if (muted) await switchOff(track);
+    await of(name).room.localParticipant.publishTrack(track, { source: Track.Source.Camera, videoCodec: 'vp8', ...options });
+  },
+
+  /** Switches on, with this tone or colour, and unmutes what was published muted. */
+  async switchOn(name, what, own) {
+    const { track } = local(name, what);
+    await track.replaceTrack(what === 'audio' ? tone(own) : picture(own), true);
+    await track.unmute();
+  },
+
+  /** What is seen or heard of one track at this moment; nothing where nothing plays. */
+  sense: (name, identity, what) => sense(name, remote(name, identity, what)),
+
+  /** What is heard of everybody's microphone at this moment. */
+  hearAll: (name) => Object.fromEntries(
+    [...of(name).room.remoteParticipants.keys()].map((identity) => [identity, sense(name, remote(name, identity, 'audio'))])),
+
   /** Receiver statistics of one remote track; zeros as long as it isn't there. */
-  stats: (name, identity, kind) => inbound(remote(name, identity, kind)?.track),
+  stats: (name, identity, what) => inbound(remote(name, identity, what)?.track),
 
   /** What is known of one remote track. */
-  publication(name, identity, kind) {
-    const publication = remote(name, identity, kind);
+  publication(name, identity, what) {
+    const publication = remote(name, identity, what);
     return publication && {
       sid: publication.trackSid,
       subscribed: publication.isSubscribed,
@@ -116,11 +138,19 @@ globalThis.aura = {
     };
   },
 
-  subscribe: (name, identity, kind, wanted) => remote(name, identity, kind).setSubscribed(wanted),
-  mute: (name, kind, muted) => (muted ? local(name, kind).mute() : local(name, kind).unmute()),
-  unpublish: (name, kind) => of(name).room.localParticipant.unpublishTrack(local(name, kind).track).then(() => true),
-  say: (name, text, topic, reliable) =>
-    of(name).room.localParticipant.publishData(new TextEncoder().encode(text), { reliable, topic }),
+  subscribe: (name, identity, what, wanted) => remote(name, identity, what).setSubscribed(wanted),
+  mute: (name, what, muted) => (muted ? local(name, what).mute() : local(name, what).unmute()),
+  unpublish: (name, what) => of(name).room.localParticipant.unpublishTrack(local(name, what).track).then(() => true),
+  permit: (name, everybody, permissions) =>
+    of(name).room.localParticipant.setTrackSubscriptionPermissions(everybody, permissions),
+  say: (name, text, topic, reliable = true, destinationIdentities = undefined) => of(name).room.localParticipant.publishData(
+    new TextEncoder().encode(text), { reliable, topic, destinationIdentities }),
+  /** Sends these bytes as they are on the reliable channel. */
+  sayBytes: (name, bytes) => of(name).room.engine.sendDataPacket({ toBinary: () => new Uint8Array(bytes) }, RELIABLE),
+  /** The data packets that arrived, as they were on the wire. */
+  packets: (name) => of(name).packets,
+  sid: (name) => of(name).room.localParticipant.sid,
+  trackSid: (name, what) => local(name, what).trackSid,
   state: (name) => of(name).room.state,
   participants: (name) => [...of(name).room.remoteParticipants.keys()],
   events: (name) => of(name)?.events ?? [],

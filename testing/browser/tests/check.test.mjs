@@ -13,7 +13,7 @@ for (const part of ['checkWebsocket', 'checkWebRTC', 'checkPublishAudio', 'check
     const tab = await stage.newPage();
     const pass = token(stage.room(), 'checker');
     const info = await tab.evaluate(
-      ([url, pass, part]) => globalThis.aura.check(url, pass, part), [stage.server.url, pass, part]);
+      (...words) => globalThis.aura.check(...words), stage.server.url, pass, part);
     info.logs.forEach((line) => t.diagnostic(line));
     assert.equal(info.status, 'SUCCESS', info.logs.join('\n'));
     await tab.close();
