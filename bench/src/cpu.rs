@@ -39,6 +39,13 @@ pub fn spent() -> Duration {
     TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
 }
 
+/// Time spent so far by one process, all of its threads together; nothing where there is no `/proc`.
+pub fn of(pid: u32) -> Duration {
+    let stat = fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let ticks = parse(&stat).map_or(0, |(_, ticks)| ticks);
+    TICK * u32::try_from(ticks).unwrap_or(u32::MAX)
+}
+
 /// Parent, and ticks of the process and of its children that have ended (proc(5): fields 4 and 14 to 17). The name in
 /// field 2 may hold anything, but it ends with the last bracket.
 fn parse(stat: &str) -> Option<(u32, u64)> {

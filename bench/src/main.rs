@@ -21,6 +21,7 @@ mod expected;
 mod forward;
 mod gaps;
 mod grpc;
+mod join;
 mod network;
 mod outcome;
 mod plan;
@@ -55,6 +56,8 @@ enum Which {
     Demo(demo::DemoOptions),
     /// What the server adds to the way of a packet that it only forwards.
     Forward(forward::ForwardOptions),
+    /// What one more talker costs the server.
+    Join(join::JoinOptions),
     /// What the ladder may expect of each rung, measured on training speakers held back from the model.
     Expected(expected::ExpectedOptions),
     /// How fast metric rows get into the databases, and answers out of them.
@@ -79,6 +82,7 @@ async fn main() -> ExitCode {
     let done = match Cli::parse().which {
         Which::Demo(options) => demo::run(options).await,
         Which::Forward(options) => forward::run(options).await,
+        Which::Join(options) => join::run(options).await,
         Which::Expected(options) => expected::run(options).await,
         Which::Store(options) => store::run(options).await,
         Which::Grpc(options) => grpc::run(options).await,

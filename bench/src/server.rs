@@ -70,9 +70,14 @@ impl Server {
         }
     }
 
+    /// Its process.
+    pub fn id(&self) -> Result<u32> {
+        self.child.id().context("the server ended by itself")
+    }
+
     /// Asks it to end and waits for it; an error when it did not end by itself with code 0.
     pub async fn stop(mut self) -> Result<()> {
-        let id = self.child.id().context("the server ended by itself")?;
+        let id = self.id()?;
         // There is no safe call for a signal in the standard library; `kill` is on every system this runs on.
         Command::new("kill")
             .args(["-TERM", &id.to_string()])

@@ -295,6 +295,8 @@ impl Stall {
 /// What the forwarding benchmark reads.
 #[derive(Serialize)]
 struct ForwardStats {
+    legs: usize,
+    longest_turn_us: Option<f64>,
     packets_in: u64,
     packets_out: u64,
     forward_p50_us: Option<f64>,
@@ -305,6 +307,8 @@ impl From<Stats> for ForwardStats {
     fn from(stats: Stats) -> Self {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         Self {
+            legs: stats.legs,
+            longest_turn_us: stats.longest_turn.map(micros),
             packets_in: stats.counters.packets_in,
             packets_out: stats.counters.packets_out,
             forward_p50_us: stats.forward_p50.map(micros),

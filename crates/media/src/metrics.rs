@@ -86,12 +86,16 @@ pub struct Stats {
     pub rooms: usize,
     /// Published tracks now.
     pub tracks: usize,
+    /// Ways of a track to a subscriber now.
+    pub legs: usize,
     /// Counters since the start.
     pub counters: Counters,
     /// Median time from receive to send of forwarded media.
     pub forward_p50: Option<Duration>,
     /// 99th percentile of the same.
     pub forward_p99: Option<Duration>,
+    /// Longest turn of the media task, in which everybody else waited.
+    pub longest_turn: Option<Duration>,
 }
 
 #[cfg(test)]

@@ -34,31 +34,42 @@ pub(crate) async fn run(
     let mut buffer = vec![0u8; DATAGRAM];
     loop {
         let due = board.poll_timeout();
-        tokio::select! {
-            readable = socket.socket.readable() => {
-                if readable.is_ok() {
-                    receive(&socket, &mut board, &mut buffer);
-                }
-            }
+        let wake = tokio::select! {
+            readable = socket.socket.readable() => Wake::Readable(readable.is_ok()),
             command = commands.recv() => match command {
-                Some(command) => {
-                    board.handle_command(Instant::now(), command);
-                    transmit(&socket, &mut board, None);
-                }
+                Some(command) => Wake::Command(command),
                 None => return,
             },
-            () = woken.notified() => {
-                board.handle_outcomes(Instant::now());
-                transmit(&socket, &mut board, None);
-            }
-            () = tokio::time::sleep_until(due.into()) => {}
+            () = woken.notified() => Wake::Outcomes,
+            () = tokio::time::sleep_until(due.into()) => Wake::Due,
+        };
+        let turn = Instant::now();
+        match wake {
+            Wake::Readable(true) => receive(&socket, &mut board, &mut buffer),
+            Wake::Readable(false) | Wake::Due => {}
+            Wake::Command(command) => board.handle_command(turn, command),
+            Wake::Outcomes => board.handle_outcomes(turn),
         }
+        transmit(&socket, &mut board, None);
         let now = Instant::now();
         if now >= board.poll_timeout() {
             board.handle_timeout(now);
             transmit(&socket, &mut board, None);
         }
+        board.turns.record(turn.elapsed());
     }
+}
+
+/// Why a turn begins.
+enum Wake {
+    /// The socket may have datagrams.
+    Readable(bool),
+    /// Signalling has a message.
+    Command(Command),
+    /// The AI core has something to say.
+    Outcomes,
+    /// Time has passed.
+    Due,
 }
 
 fn receive(socket: &Udp, board: &mut Switchboard, buffer: &mut [u8]) {

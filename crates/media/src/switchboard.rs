@@ -63,6 +63,8 @@ pub struct Switchboard {
     pub counters: Counters,
     /// Delay of forwarded media; the shard records it.
     pub delays: DelayHistogram,
+    /// Length of its turns; the shard records it.
+    pub turns: DelayHistogram,
 }
 
 impl Switchboard {
@@ -85,6 +87,7 @@ impl Switchboard {
             ai: AiState::new(now, wall, ai),
             counters: Counters::default(),
             delays: DelayHistogram::default(),
+            turns: DelayHistogram::default(),
         }
     }
 
@@ -200,9 +203,11 @@ impl Switchboard {
             participants: self.people(),
             rooms: self.rooms.len(),
             tracks: self.rooms.values().map(Room::tracks).sum(),
+            legs: self.rooms.values().map(Room::legs).sum(),
             counters: self.counters.clone(),
             forward_p50: self.delays.quantile(0.50),
             forward_p99: self.delays.quantile(0.99),
+            longest_turn: self.turns.quantile(1.0),
         }
     }
 

@@ -144,9 +144,10 @@ impl Track {
         self.info.r#type == proto::TrackType::Video as i32
     }
 
-    /// Whether others may see it: media has come, or will not come because it is muted.
+    /// Whether others may see it: media has come, or will not come because it is muted. Once shown it stays, also between
+    /// its unmuting and its first packet.
     pub fn is_live(&self) -> bool {
-        self.seen || (self.mid.is_some() && self.info.muted)
+        self.seen || self.shown || (self.mid.is_some() && self.info.muted)
     }
 
     /// The leg to a subscriber.

@@ -130,6 +130,10 @@ async fn a_track_published_muted_is_shown_to_those_present_and_heard_once_it_spe
         .await;
         anna.ask(Ask::Mute(proto::MuteTrackRequest { sid, muted: false }))
             .await;
+        until("it is still shown before it speaks", &mut [&mut anna, &mut bert], |p| {
+            p[1].info("anna").unwrap().tracks.iter().any(|track| !track.muted)
+        })
+        .await;
         heard(&mut anna, &mut bert, "mic", b"hello").await;
     })
     .await;

@@ -169,6 +169,12 @@ impl Room {
         self.people.values().map(|p| p.tracks.len()).sum()
     }
 
+    /// Ways of its tracks to subscribers.
+    pub fn legs(&self) -> usize {
+        let tracks = self.people.values().flat_map(|p| &p.tracks);
+        tracks.map(|track| track.legs.len()).sum()
+    }
+
     fn others(&self, pid: Pid) -> impl Iterator<Item = Pid> + use<> {
         self.everybody().filter(move |other| *other != pid)
     }

@@ -202,16 +202,15 @@ impl Transport {
         cx: &mut Cx<'_>,
         offer: &LegibleOffer,
     ) -> Result<Description, Box<dyn std::error::Error>> {
-        let said = offer.substance();
         if let Some(last) = &self.last_answer
-            && last.offer == said
+            && offer.says_the_same_as(&last.offer)
         {
             return Ok(last.answer.clone());
         }
         let answer = self.session.accept(cx.out, &offer.description.to_string())?;
         let answer = Description::parse(&answer)?;
         self.last_answer = Some(Answered {
-            offer: said,
+            offer: offer.description.clone(),
             answer: answer.clone(),
         });
         Ok(answer)
