@@ -38,6 +38,7 @@ mod server;
 mod session;
 mod shard;
 mod signal;
+mod speaking;
 mod subscription;
 mod switchboard;
 pub mod tap;

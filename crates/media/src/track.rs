@@ -9,6 +9,7 @@ use crate::leg::Leg;
 use crate::participant::Pid;
 use crate::room::Tapped;
 use crate::sdp::ReceiveTerms;
+use crate::speaking::Speaking;
 use crate::video::{Layer, layers_of};
 
 /// What the answer asks of a stock publisher's audio.
@@ -45,6 +46,8 @@ pub struct Track {
     pub layers: Vec<Layer>,
     /// Who gets it.
     pub legs: Vec<Leg>,
+    /// How it sounds.
+    pub speaking: Speaking,
     /// The policy it is under.
     pub policy: Policy,
     /// What the answer asks.
@@ -133,6 +136,7 @@ impl Track {
             told_subscribed: false,
             layers: layers_of(&[]),
             legs: Vec::new(),
+            speaking: Speaking::default(),
             policy: AicConfig::default().policy(),
             steering: Steering::default(),
             tapped: None,

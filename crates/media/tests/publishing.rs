@@ -130,9 +130,11 @@ async fn a_track_published_muted_is_shown_to_those_present_and_heard_once_it_spe
         .await;
         anna.ask(Ask::Mute(proto::MuteTrackRequest { sid, muted: false }))
             .await;
-        until("it is still shown before it speaks", &mut [&mut anna, &mut bert], |p| {
-            p[1].info("anna").unwrap().tracks.iter().any(|track| !track.muted)
-        })
+        until(
+            "it is still shown before it speaks",
+            &mut [&mut anna, &mut bert],
+            |p| p[1].info("anna").unwrap().tracks.iter().any(|track| !track.muted),
+        )
         .await;
         heard(&mut anna, &mut bert, "mic", b"hello").await;
     })
@@ -205,4 +207,25 @@ async fn only_those_whom_the_publisher_allows_get_the_track() {
         assert!(carl.heard.is_empty());
     })
     .await;
+}
+
+#[tokio::test]
+async fn the_room_is_told_who_speaks_and_who_has_stopped() {
+    let server = serve().await;
+    let (mut anna, mut bert) = two(&server, peer::Shape::One).await;
+    speak(&mut anna, &mut bert).await;
+    let sid = bert.info("anna").unwrap().sid;
+    // SILK at 20 ms; the first bit of its frame is the encoder's verdict.
+    for (first, active) in [(0x80, true), (0x00, false)] {
+        let mut step = 0;
+        while bert.speaks(&sid) != Some(active) {
+            anna.send("mic", 960 * step, &[0x48, first, 1, 2, 3], false).await;
+            step += 1;
+            assert!(step < 1000, "nobody is told");
+            for _ in 0..3 {
+                anna.step().await;
+                bert.step().await;
+            }
+        }
+    }
 }

@@ -29,6 +29,14 @@ pub fn is_aic(payload: &[u8]) -> bool {
     matches!(payload, [toc, count, ..] if toc & 0x03 == 0x03 && count & 0x3f == 0)
 }
 
+/// Whether an AIC payload describes the noise of a pause; looks at one byte.
+pub fn pauses(payload: &[u8]) -> bool {
+    is_aic(payload) && payload[0] & PAUSE != 0
+}
+
+/// Bit of the first byte that marks it.
+const PAUSE: u8 = 0x04;
+
 /// One AIC packet. Reused packet after packet its buffers stop growing: no allocation on the media path.
 ///
 /// Frames are 20 ms, counted by a 16-bit sequence that wraps. Frame `i` has sequence `first_frame + i`, copy `i`
@@ -254,7 +262,7 @@ impl AicPacket {
         }
         self.model = u16::from_be_bytes([model_hi, model_lo]);
         self.first_frame = u16::from_be_bytes([first_hi, first_lo]);
-        self.dtx = toc & 0x04 != 0;
+        self.dtx = toc & PAUSE != 0;
         self.levels = levels;
         self.copy_levels = copy_levels;
         self.frames.clear();

@@ -11,6 +11,7 @@ use crate::arena::Handle;
 use crate::arrival::Numbers;
 use crate::leg::Leg;
 use crate::participant::{Participant, Pid, Route, TrackKey};
+use crate::speaking::Loudness;
 use crate::tap::{
     AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapOutput, TapSnapshot,
 };
@@ -98,6 +99,10 @@ impl Room {
         } else {
             (told.audio_level, told.voice_activity)
         };
+        if !packet.payload.is_empty() {
+            let loudness = Loudness::of(told.audio_level, &packet.payload, route.red);
+            track.speaking.hear(loudness);
+        }
         let arrived = AudioPacket {
             kind: if route.red {
                 PayloadKind::Red

@@ -71,6 +71,8 @@ pub struct Room {
     /// When it began, milliseconds since the Unix epoch.
     created_at_ms: i64,
     people: Arena<Participant>,
+    /// When it is next told who speaks.
+    next_speakers: Instant,
     /// What the people in it were last told of their number.
     told: Headcount,
     /// When the last one left; it goes after a while unless somebody joins.
@@ -90,6 +92,7 @@ impl Room {
             sid: CallId::new(join::new_sid("RM_")),
             created_at_ms: now_ms,
             people: Arena::default(),
+            next_speakers: cx.now,
             told: Headcount::default(),
             empty_since: None,
             departures: VecDeque::new(),

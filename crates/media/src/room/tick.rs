@@ -8,9 +8,13 @@ use proto::signal_response::Message;
 
 use super::{Cx, Departure, Room};
 use crate::participant::{Participant, Pid};
+use crate::speaking::Speaking;
 
 /// How long an empty room is kept, so that its id survives a reload of the page.
 const EMPTY_ROOM: Duration = Duration::from_secs(20);
+
+/// How often people are told who speaks.
+const SPEAKERS_EVERY: Duration = Duration::from_millis(400);
 
 /// How many are in a room.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -24,6 +28,10 @@ impl Room {
     /// Looks at deadlines and at what is out of date.
     pub fn tick(&mut self, cx: &mut Cx<'_>) {
         self.tell_headcount();
+        if cx.now >= self.next_speakers {
+            self.next_speakers = cx.now + SPEAKERS_EVERY;
+            self.tell_speakers();
+        }
         for (pid, departure) in self.late(cx.now) {
             self.depart(pid, departure);
         }
@@ -52,6 +60,25 @@ impl Room {
         };
         let people = self.people.iter().filter(|(_, p)| late(p));
         people.map(|(handle, p)| (Pid(handle), departure(p))).collect()
+    }
+
+    /// Tells the room who has begun to speak, or speaks louder or softer, or has stopped.
+    fn tell_speakers(&mut self) {
+        let mut speakers = Vec::new();
+        for participant in self.people.values_mut() {
+            // Whoever has several microphones is as loud as the loudest that changed.
+            let tracks = participant.tracks.iter_mut().filter(|track| !track.is_video());
+            let news = tracks.filter_map(|track| track.speaking.look()).reduce(f32::max);
+            if let Some(level) = news.filter(|_| !participant.grants.hidden) {
+                speakers.push(Speaking::info(participant.sid.as_str(), level));
+            }
+        }
+        if !speakers.is_empty() {
+            self.tell_room(
+                None,
+                &Message::SpeakersChanged(proto::SpeakersChanged { speakers }),
+            );
+        }
     }
 
     /// Tells the room how many are in it, where that has changed.

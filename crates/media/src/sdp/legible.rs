@@ -490,8 +490,7 @@ mod tests {
     #[test]
     fn an_offer_made_again_says_the_same() {
         let text = include_str!("../../tests/offers/chromium_publish.sdp");
-        let again = text
-            .replacen(" IN IP4", "7 IN IP4", 1);
+        let again = text.replacen(" IN IP4", "7 IN IP4", 1);
         let legible = |text: &str| LegibleOffer::new(Description::parse(text).unwrap());
         let first = legible(text).description;
         assert!(legible(&again).says_the_same_as(&first));

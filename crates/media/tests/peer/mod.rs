@@ -470,6 +470,18 @@ impl Peer {
         panic!("the channel stays full");
     }
 
+    /// What the server last said of whether somebody speaks.
+    pub fn speaks(&self, sid: &str) -> Option<bool> {
+        self.messages.iter().rev().find_map(|m| match m {
+            Message::SpeakersChanged(changed) => changed
+                .speakers
+                .iter()
+                .find(|speaker| speaker.sid == sid)
+                .map(|speaker| speaker.active),
+            _ => None,
+        })
+    }
+
     /// Whether no offer of this client's is under way, and the line of that track is agreed.
     pub fn agreed(&self, cid: &str) -> bool {
         self.pending.is_none() && self.publisher.rtc.media(self.sending[cid]).is_some()
