@@ -32,8 +32,6 @@ struct Wording {
     mid: Option<String>,
     /// Not to be answered but with a refusal.
     refused: bool,
-    /// Had no mid, and was given one.
-    given: bool,
 }
 
 /// An offer in legible form.
@@ -55,20 +53,17 @@ impl LegibleOffer {
                 kind: line.kind.clone(),
                 protocol: line.protocol.clone(),
                 formats: line.formats.clone(),
-                mid: line.mid().map(str::to_owned),
+                mid: line.mid().map(|mid| mid.trim().to_owned()),
                 refused: false,
-                given: false,
             };
             match protocol_of(line) {
                 Some(protocol) => line.protocol = protocol.into(),
                 None => said.refused = true,
             }
-            if said.mid.is_none() {
-                // Not a name that a client would choose.
-                let mid = format!("line{index}");
-                line.attributes.push(Attribute::new("mid", mid));
-                said.given = true;
-            }
+            // Not a name that a client would choose, for those who chose none.
+            let mid = said.mid.clone().unwrap_or_else(|| format!("line{index}"));
+            line.remove(|a| a.name == "mid");
+            line.attributes.push(Attribute::new("mid", mid));
             tidy_line(line, &inherited);
             wording.push(said);
         }
@@ -118,7 +113,14 @@ impl LegibleOffer {
                 answer.media.push(line);
             }
         }
-        if !self.bundled {
+        if self.bundled {
+            let taken = answer.media.iter().filter(|line| line.port != "0");
+            let mids: Vec<&str> = taken.filter_map(MediaLine::mid).collect();
+            let group = format!("{BUNDLE} {}", mids.join(" "));
+            for line in answer.session.iter_mut().filter(|line| line.starts_with(BUNDLE)) {
+                line.clone_from(&group);
+            }
+        } else {
             answer.session.retain(|line| !line.starts_with(BUNDLE));
         }
     }
@@ -126,8 +128,10 @@ impl LegibleOffer {
 
 impl Wording {
     fn reword(&self, line: &mut MediaLine) {
-        if self.given {
-            line.remove(|a| a.name == "mid");
+        // The parser knows the first sixteen bytes of a long one.
+        line.remove(|a| a.name == "mid");
+        if let Some(mid) = &self.mid {
+            line.attributes.insert(0, Attribute::new("mid", mid.clone()));
         }
         if line.protocol != self.protocol && line.kind == "application" && self.formats != [CHANNELS] {
             let port = self.formats.first().map_or(SCTP_PORT, String::as_str);
@@ -218,7 +222,6 @@ fn tidy_line(line: &mut MediaLine, inherited: &Inherited) {
         tidy_channels(line);
         return;
     }
-    keep_one(line, "mid");
     keep_one(line, "setup");
     forget_addresses(line);
     let direction = line
@@ -235,6 +238,12 @@ fn tidy_line(line: &mut MediaLine, inherited: &Inherited) {
             .any(|a| a.name == "extmap" && id(a) == id(extension));
         if !known {
             line.attributes.push(extension.clone());
+        }
+    }
+    for attribute in line.attributes.iter_mut().filter(|a| a.name == "rtpmap") {
+        // Written without its channels by some, against RFC 7587 section 7.
+        if attribute.text().to_ascii_lowercase().ends_with(" opus/48000") {
+            attribute.value = Some(format!("{}/2", attribute.text()));
         }
     }
     // A dynamic payload type without a name can't be meant (RFC 8866 section 6.6); one named twice means the first.
@@ -299,7 +308,6 @@ fn forget_addresses(line: &mut MediaLine) {
 
 fn tidy_channels(line: &mut MediaLine) {
     forget_addresses(line);
-    keep_one(line, "mid");
     keep_one(line, "setup");
     if line.formats != [CHANNELS] {
         let port = line.formats.first().cloned().unwrap_or_else(|| SCTP_PORT.into());
@@ -439,6 +447,36 @@ mod tests {
         let answer = answer_to(&format!("{offer}{second}")).unwrap();
         assert_ne!(answer.line("1").unwrap().port, "0");
         assert_eq!(answer.line("1").unwrap().direction(), Direction::RecvOnly);
+    }
+
+    #[test]
+    fn names_of_lines_come_back_as_they_were_however_long() {
+        let long = "a-line-with-a-name-over-sixteen-bytes";
+        let offer = audio("a=sendonly\r\n")
+            .replace("a=mid:0", &format!("a=mid:{long}"))
+            .replace("t=0 0\r\n", &format!("t=0 0\r\na=group:BUNDLE {long}\r\n"));
+        let answer = answer_to(&offer).unwrap();
+        assert_eq!(answer.media[0].mid(), Some(long));
+        assert!(answer.session.contains(&format!("a=group:BUNDLE {long}")));
+    }
+
+    #[test]
+    fn what_clients_write_a_little_wrong_is_understood() {
+        for (right, wrong) in [
+            ("opus/48000/2", "opus/48000"),
+            ("opus/48000/2", "OPUS/48000/2"),
+            ("a=mid:0", "a=mid: 0"),
+            ("SAVPF 111", "SAVPF 111 111 99 200"),
+            ("s=-\r\n", ""),
+            ("a=rtcp-mux\r\n", ""),
+            (
+                "a=rtcp-mux",
+                "a=rtcp-mux\r\na=simulcast: send rid=q;h\r\na=extmap:4096 urn:x\r\na=ssrc:99999999999 cname:x\r\na=msid:one",
+            ),
+        ] {
+            let answer = answer_to(&audio("a=sendonly\r\n").replace(right, wrong)).unwrap();
+            assert_eq!(answer.media[0].formats, ["111"], "{wrong}");
+        }
     }
 
     #[test]
