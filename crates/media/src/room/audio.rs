@@ -173,7 +173,7 @@ impl Room {
     }
 
     /// A track is gone: its stream at the core goes as well.
-    pub(super) fn close_tap(&mut self, cx: &mut Cx<'_>, owner: &UserKey, track: &mut Track) {
+    pub(super) fn close_tap(&mut self, cx: &mut Cx<'_>, pid: Pid, owner: &UserKey, track: &mut Track) {
         let Some(mut tapped) = track.tapped.take() else {
             return;
         };
@@ -182,11 +182,17 @@ impl Room {
             cx.ai.streams.remove(&stream);
         }
         if let Some(due) = tapped.timer {
-            cx.ai
-                .timers
-                .retain(|(at, key)| *at != due || key.room != self.id || key.serial != track.serial);
+            cx.ai.timers.remove(&(due, self.track_key(pid, track.serial)));
         }
         tapped.tap.close(&mut *cx.ai.ai.processor);
+    }
+
+    const fn track_key(&self, pid: Pid, serial: u32) -> TrackKey {
+        TrackKey {
+            room: self.id,
+            pid,
+            serial,
+        }
     }
 
     pub(super) fn audio_tracks(&self) -> Vec<(Pid, u32)> {
@@ -240,11 +246,7 @@ impl Room {
                 }
             }
         }
-        let key = TrackKey {
-            room: self.id,
-            pid,
-            serial,
-        };
+        let key = self.track_key(pid, serial);
         if let Some(stream) = tapped.tap.stream() {
             cx.ai.streams.entry(stream).or_insert(key);
         }

@@ -73,7 +73,7 @@ impl Room {
         }
         tracing::info!(participant = %gone.sid, ?reason, "participant left");
         for mut track in std::mem::take(&mut gone.tracks) {
-            self.close_tap(cx, &gone.user, &mut track);
+            self.close_tap(cx, pid, &gone.user, &mut track);
             self.track_left(cx, &gone, &track);
             self.forget_track(&track);
         }

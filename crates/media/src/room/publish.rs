@@ -80,7 +80,7 @@ impl Room {
         let mut track = participant.tracks.remove(at);
         participant.routes.clear();
         let owner = participant.user.clone();
-        self.close_tap(cx, &owner, &mut track);
+        self.close_tap(cx, pid, &owner, &mut track);
         if let Some(publisher) = self.person(pid) {
             self.track_left(cx, publisher, &track);
         }
