@@ -13,7 +13,7 @@ use crate::problem::Problem;
 /// Rows in a page when the caller doesn't say.
 const PAGE: u32 = 100;
 
-/// Days when the caller doesn't say, and the most he may ask for.
+/// Days when the caller doesn't say, and the most they may ask for.
 const DAYS: u32 = 30;
 const DAYS_MAX: u32 = 366;
 

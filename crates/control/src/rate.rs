@@ -11,7 +11,7 @@ pub const CALLERS_MAX: usize = 10_000;
 /// What one caller may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RateLimit {
-    /// Requests a second for as long as he likes.
+    /// Requests a second for as long as they like.
     pub per_second: u32,
     /// Requests at once after a pause.
     pub burst: u32,
@@ -128,7 +128,7 @@ mod tests {
         limiter.admit(start + wait, &ada).unwrap();
         limiter
             .admit(start, &caller("bob"))
-            .expect("another caller has his own");
+            .expect("another caller has their own");
         let passed = (0..1000).filter(|ms| {
             limiter
                 .admit(start + Duration::from_millis(200 + ms), &ada)

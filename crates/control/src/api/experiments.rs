@@ -33,7 +33,7 @@ const FIGURES: [&str; 5] = [
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
 enum UnitName {
-    /// A user keeps his arm over all calls.
+    /// A user keeps their arm over all calls.
     #[default]
     User,
     /// Everybody in a call shares its arm.

@@ -24,7 +24,7 @@ const LINES: usize = 256;
 
 /// Everything the server has about a user
 ///
-/// One JSON object a line: `{"table": …, "row": {…}}`. The user himself or an operator.
+/// One JSON object a line: `{"table": …, "row": {…}}`. Users themselves or an operator.
 #[utoipa::path(
     get, path = "/users/{user_id}/export", operation_id = "export_user", tag = "privacy", security(("token" = [])),
     params(("user_id" = String, Path, description = "The user", min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),
@@ -82,7 +82,7 @@ pub(crate) struct ErasedAnswer {
 
 /// Deletes everything the server has about a user
 ///
-/// His media are no longer touched by AIC. Doing it again finds nothing and succeeds. The user himself or an operator.
+/// Their media are no longer touched by AIC. Doing it again finds nothing and succeeds. Users themselves or an operator.
 #[utoipa::path(
     delete, path = "/users/{user_id}", operation_id = "erase_user", tag = "privacy", security(("token" = [])),
     params(("user_id" = String, Path, description = "The user", min_length = 1, max_length = 256, pattern = r"^[^\x00-\x1f\x7f-\x9f]+$")),

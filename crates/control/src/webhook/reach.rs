@@ -1,5 +1,5 @@
 //! Where webhooks may go. A tenant says where, the server connects: unless the operator wants that, not to addresses
-//! inside his own network (server-side request forgery). Names are looked at once more when they are resolved, so one
+//! inside their own network (server-side request forgery). Names are looked at once more when they are resolved, so one
 //! that points elsewhere later gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
