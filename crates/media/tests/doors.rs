@@ -76,6 +76,10 @@ async fn a_good_token_is_valid_in_the_query_and_as_a_bearer() {
         let (status, body) = get(&server, &format!("{path}?access_token={good}"), "").await;
         assert_eq!((status, body.as_str()), (200, "success"));
         assert_eq!(get(&server, path, &bearer).await.0, 200);
+        assert_eq!(
+            get(&server, path, &bearer.replace("Bearer", "BEARER")).await.0,
+            200
+        );
     }
 }
 

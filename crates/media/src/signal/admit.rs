@@ -65,13 +65,10 @@ pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) 
     let bearer = headers
         .get(header::AUTHORIZATION)
         .and_then(|value| value.to_str().ok())
-        .and_then(|value| {
-            value
-                .strip_prefix("Bearer ")
-                .or_else(|| value.strip_prefix("bearer "))
-        });
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     let token = match bearer {
-        Some(token) => token.trim().to_owned(),
+        Some((_, token)) => token.trim().to_owned(),
         None => parameter(query, "access_token")
             .ok_or_else(|| unauthorized("no access token was given".into()))?,
     };
