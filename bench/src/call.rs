@@ -132,7 +132,7 @@ async fn talk(
     for (n, name) in NAMES.into_iter().enumerate() {
         let wav = directory.join(format!("{}-heard-by-{name}.wav", plan.mode));
         let mut options = ClientOptions::new(format!("ws://{}", server.address), tokens[n].clone());
-        options.publish = Some(AudioSource::from_wav(&speech.wavs[n], AtEnd::Loop)?);
+        options.publish = Some(AudioSource::open(&speech.wavs[n], AtEnd::Loop)?);
         options.hearing = Hearing::Record(wav.clone());
         options.aic = match plan.clients {
             Clients::Stock => false,

@@ -23,7 +23,7 @@ const SPEECH_EXTRA: Duration = Duration::from_secs(10);
 /// Options of the demo.
 #[derive(clap::Args)]
 pub struct DemoOptions {
-    /// What is said, as a WAV file; without it the shared test speech, or a made-up voice.
+    /// What is said, as a sound file; without it the shared test speech, or a made-up voice.
     #[arg(long, value_name = "FILE.wav")]
     audio: Option<PathBuf>,
     /// Length of each run.

@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, Result, ensure};
+use auralink_audio::WavWriter;
 use auralink_codec as codec;
 use auralink_opus::{Decoder, Encoder, EncoderConfig};
 use auralink_types::NeuralRate;
@@ -18,7 +19,6 @@ use sha2::{Digest as _, Sha256};
 
 use crate::rest::mean;
 use crate::score::{self, Job};
-use crate::speech;
 
 /// Target rates of the table, kbps.
 const OPUS_KBPS: [u32; 9] = [6, 8, 9, 10, 12, 16, 24, 32, 48];
@@ -101,12 +101,12 @@ pub async fn run(options: ExpectedOptions) -> Result<bool> {
         let pcm = decoded(&data.join(clip))?;
         let stem = Path::new(clip).file_stem().unwrap_or_default().to_string_lossy();
         let reference = options.out.join(format!("{stem}.wav"));
-        speech::write(&reference, RATE, pcm.iter().copied())?;
+        WavWriter::write_all(&reference, RATE, &pcm)?;
         for condition in &conditions {
             let recorded = options
                 .out
                 .join(format!("{stem}.{}.wav", condition.name().replace(' ', "-")));
-            speech::write(&recorded, RATE, condition.code(&pcm)?.into_iter())?;
+            WavWriter::write_all(&recorded, RATE, &condition.code(&pcm)?)?;
             jobs.push(Job {
                 reference: reference.clone(),
                 recorded,

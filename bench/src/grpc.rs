@@ -183,11 +183,7 @@ fn packets(directory: &Path) -> Result<(Vec<Arc<[u8]>>, String)> {
     let mut packets = Vec::new();
     for path in &speech.wavs {
         let mut encoder = Encoder::new(&config)?;
-        let mut wav = hound::WavReader::open(path)?;
-        let pcm: Vec<f32> = wav
-            .samples::<i16>()
-            .map(|sample| sample.map(|sample| f32::from(sample) / 32_768.0))
-            .collect::<Result<_, _>>()?;
+        let pcm = auralink_audio::read_all(path, 48_000)?;
         for frame in pcm.chunks_exact(TICKS as usize) {
             let mut packet = [0; 1_500];
             let length = encoder.encode(frame, &mut packet)?;

@@ -4,9 +4,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, Result, bail};
-use auralink_client::{AtEnd, AudioSource, SAMPLE_RATE};
-use rubato::audioadapter_buffers::direct::InterleavedSlice;
-use rubato::{Fft, FixedSync, Resampler};
+use auralink_audio::{Reader, WavWriter, read_all};
+use auralink_client::{SAMPLE_RATE, made_up_voice};
 
 /// Pause between two utterances, in samples.
 const PAUSE: usize = SAMPLE_RATE as usize / 4;
@@ -30,7 +29,7 @@ pub fn prepare(given: Option<&Path>, seconds: f64, directory: &Path) -> Result<S
     let samples = (seconds * f64::from(SAMPLE_RATE)) as usize;
     let wavs = ["anna", "bert"].map(|name| directory.join(format!("said-by-{name}.wav")));
     let (voices, about) = if let Some(path) = given {
-        let pcm = whole(&AudioSource::from_wav(path, AtEnd::Pad)?);
+        let pcm = beginning(path, samples)?;
         // The second person says the same from the middle on, so that the two are not in step.
         let mut later = pcm.clone();
         later.rotate_left(pcm.len() / 2);
@@ -48,7 +47,7 @@ pub fn prepare(given: Option<&Path>, seconds: f64, directory: &Path) -> Result<S
                 eprintln!(
                     "no speech at hand (no --audio, no $AURALINK_DATA): a made-up voice is used, so the quality figures say little"
                 );
-                let pcm = whole(&AudioSource::synthetic());
+                let pcm = made_up_voice();
                 let mut later = pcm.clone();
                 later.rotate_left(pcm.len() / 2);
                 ([pcm, later], "a made-up voice (no speech was at hand)".to_owned())
@@ -56,15 +55,18 @@ pub fn prepare(given: Option<&Path>, seconds: f64, directory: &Path) -> Result<S
         }
     };
     for (pcm, path) in voices.iter().zip(&wavs) {
-        write(path, SAMPLE_RATE, pcm.iter().copied().cycle().take(samples))?;
+        let said: Vec<f32> = pcm.iter().copied().cycle().take(samples).collect();
+        WavWriter::write_all(path, SAMPLE_RATE, &said)?;
     }
     Ok(Speech { wavs, about })
 }
 
-fn whole(source: &AudioSource) -> Vec<f32> {
-    let mut pcm = vec![0.0; source.len()];
-    source.read(0, &mut pcm);
-    pcm
+/// As much of a file as a run needs: the second person says what comes as long after.
+fn beginning(path: &Path, samples: usize) -> Result<Vec<f32>> {
+    let mut pcm = vec![0.0; 2 * samples];
+    let count = Reader::open(path, SAMPLE_RATE)?.read(&mut pcm)?;
+    pcm.truncate(count);
+    Ok(pcm)
 }
 
 /// Directory with the lossless test speech, if there is one.
@@ -96,7 +98,7 @@ fn from_clips(directory: &Path, samples: usize) -> Result<([Vec<f32>; 2], usize)
         if voices[turn].len() >= samples {
             break;
         }
-        voices[turn].extend(levelled(flac(&paths[index])?));
+        voices[turn].extend(levelled(read_all(&paths[index], SAMPLE_RATE)?));
         voices[turn].extend(std::iter::repeat_n(0.0, PAUSE));
         clips += 1;
     }
@@ -104,32 +106,6 @@ fn from_clips(directory: &Path, samples: usize) -> Result<([Vec<f32>; 2], usize)
         bail!("{} holds no two FLAC files", directory.display());
     }
     Ok((voices, clips))
-}
-
-fn flac(path: &Path) -> Result<Vec<f32>> {
-    let mut reader =
-        claxon::FlacReader::open(path).with_context(|| format!("cannot read {}", path.display()))?;
-    let info = reader.streaminfo();
-    let channels = info.channels.max(1) as usize;
-    let scale = 1.0 / (1u64 << (info.bits_per_sample.clamp(1, 32) - 1)) as f32;
-    let samples: Vec<i32> = reader
-        .samples()
-        .collect::<Result<_, _>>()
-        .with_context(|| path.display().to_string())?;
-    let mono: Vec<f32> = samples
-        .chunks_exact(channels)
-        .map(|frame| frame.iter().map(|sample| *sample as f32 * scale).sum::<f32>() / channels as f32)
-        .collect();
-    to_48k(mono, info.sample_rate).with_context(|| format!("cannot convert {}", path.display()))
-}
-
-fn to_48k(mono: Vec<f32>, rate: u32) -> Result<Vec<f32>> {
-    if rate == SAMPLE_RATE {
-        return Ok(mono);
-    }
-    let mut resampler = Fft::<f32>::new(rate as usize, SAMPLE_RATE as usize, 1024, 1, FixedSync::Input)?;
-    let input = InterleavedSlice::new(&mono, 1, mono.len())?;
-    Ok(resampler.process_all(&input, mono.len(), None)?.take_data())
 }
 
 fn levelled(mut pcm: Vec<f32>) -> Vec<f32> {
@@ -142,23 +118,6 @@ fn levelled(mut pcm: Vec<f32>) -> Vec<f32> {
     pcm
 }
 
-/// Writes `pcm` as mono of `sample_rate` Hz.
-pub fn write(path: &Path, sample_rate: u32, pcm: impl Iterator<Item = f32>) -> Result<()> {
-    let spec = hound::WavSpec {
-        channels: 1,
-        sample_rate,
-        bits_per_sample: 16,
-        sample_format: hound::SampleFormat::Int,
-    };
-    let mut writer =
-        hound::WavWriter::create(path, spec).with_context(|| format!("cannot write {}", path.display()))?;
-    for sample in pcm {
-        writer.write_sample((sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16)?;
-    }
-    writer.finalize()?;
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -167,12 +126,11 @@ mod tests {
     fn a_file_of_the_users_is_repeated_until_it_lasts() {
         let directory = tempfile::tempdir().unwrap();
         let given = directory.path().join("given.wav");
-        let tone = |n: usize| (n as f32 * 0.1).sin() * 0.3;
-        write(&given, SAMPLE_RATE, (0..48_000).map(tone)).unwrap();
+        let tone: Vec<f32> = (0..48_000).map(|n| (n as f32 * 0.1).sin() * 0.3).collect();
+        WavWriter::write_all(&given, SAMPLE_RATE, &tone).unwrap();
         let speech = prepare(Some(&given), 2.5, directory.path()).unwrap();
         for wav in &speech.wavs {
-            let reader = hound::WavReader::open(wav).unwrap();
-            assert_eq!((reader.duration(), reader.spec().sample_rate), (120_000, 48_000));
+            assert_eq!(read_all(wav, SAMPLE_RATE).unwrap().len(), 120_000);
         }
         assert!(speech.about.contains("given.wav"));
     }

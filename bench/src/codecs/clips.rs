@@ -69,23 +69,7 @@ pub fn of_directory(directory: &Path) -> Result<Vec<Clip>> {
     wavs.into_iter().map(clip).collect()
 }
 
-/// Samples of a 16 kHz mono 16-bit file.
+/// Samples of a sound file at 16 kHz, mono.
 pub fn read(wav: &Path) -> Result<Vec<f32>> {
-    let about = || wav.display().to_string();
-    let mut reader = hound::WavReader::open(wav).with_context(about)?;
-    let spec = reader.spec();
-    ensure!(
-        spec.sample_rate == auralink_codec::SAMPLE_RATE && spec.channels == 1,
-        "{}: {} Hz, {} channels; 16000 Hz mono is needed",
-        wav.display(),
-        spec.sample_rate,
-        spec.channels
-    );
-    let samples: Result<Vec<i16>, _> = reader.samples::<i16>().collect();
-    let scale = 1.0 / 32_768.0;
-    Ok(samples
-        .with_context(about)?
-        .into_iter()
-        .map(|s| f32::from(s) * scale)
-        .collect())
+    Ok(auralink_audio::read_all(wav, auralink_codec::SAMPLE_RATE)?)
 }

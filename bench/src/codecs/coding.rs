@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use anyhow::{Context as _, Result};
+use auralink_audio::WavWriter;
 use auralink_codec::{FRAME_SAMPLES, Model, SAMPLE_RATE};
 use auralink_quality::{log_mel_distance, savings::wire_bytes};
 use serde::{Deserialize, Serialize};
@@ -13,7 +14,6 @@ use super::clips::{self, Clip};
 use super::coded::Coded;
 use super::condition::{Coder, Condition, LYRA_KBPS_PER_STAGE};
 use super::{libopus, loss, ours, tools};
-use crate::speech;
 
 /// Threads that code; the machine may have other work.
 const THREADS: usize = 2;
@@ -119,7 +119,7 @@ fn one(model: &Arc<Model>, which: &Clip, how: &Condition, out: &Path) -> Result<
         Coder::Lyra(_) => anyhow::bail!("Lyra is coded elsewhere"),
     };
     let wav = place(out, which, how)?;
-    speech::write(&wav, SAMPLE_RATE, coded.pcm.iter().copied())?;
+    WavWriter::write_all(&wav, SAMPLE_RATE, &coded.pcm)?;
     Ok(Sample {
         clip: 0,
         condition: 0,

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use auralink_aicore::LocalCore;
 use auralink_client::answer::LineTerms;
 use auralink_client::publish::Publisher;
@@ -332,6 +332,6 @@ fn name(rung: Rung) -> String {
 
 /// The source that is said, from a file.
 pub fn source(path: &std::path::Path) -> Result<AudioSource> {
-    AudioSource::from_wav(path, auralink_client::AtEnd::Loop)
-        .with_context(|| format!("cannot read {}", path.display()))
+    let pcm = auralink_audio::read_all(path, auralink_client::SAMPLE_RATE)?;
+    Ok(AudioSource::from_pcm(pcm, auralink_client::AtEnd::Loop))
 }

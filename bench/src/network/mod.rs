@@ -10,6 +10,7 @@ use std::fs;
 use std::path::PathBuf;
 
 use anyhow::{Context as _, Result, bail};
+use auralink_audio::WavWriter;
 use auralink_client::SAMPLE_RATE;
 use auralink_link::{PROFILES, Profile};
 use auralink_types::{AicConfig, ConfigChange, Mode, Policy};
@@ -54,7 +55,7 @@ pub struct NetworkOptions {
     /// Mode of the publisher: conservative, adaptive or aggressive.
     #[arg(long, value_name = "MODE", default_value = "adaptive")]
     mode: String,
-    /// What is said, a WAV file; otherwise the shared recordings.
+    /// What is said, a sound file; otherwise the shared recordings.
     #[arg(long, value_name = "WAV")]
     audio: Option<PathBuf>,
     /// Folder in which to leave what was said and heard, as WAV files
@@ -128,7 +129,7 @@ pub async fn run(options: NetworkOptions) -> Result<bool> {
                 let source = line::source(&said.wavs[0])?;
                 let mut call = line::call(profile, seed, options.seconds, policy, reports, source)?;
                 let wav = folder.join(format!("{}-{treatment}-{seed}.wav", profile.name));
-                speech::write(&wav, SAMPLE_RATE, std::mem::take(&mut call.heard).into_iter())?;
+                WavWriter::write_all(&wav, SAMPLE_RATE, &std::mem::take(&mut call.heard))?;
                 jobs.push(Job {
                     reference: said.wavs[0].clone(),
                     recorded: wav,

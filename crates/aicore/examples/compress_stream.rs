@@ -1,4 +1,4 @@
-//! A client of the AI core: sends a WAV file (or a tone) frame by frame and says what came back.
+//! A client of the AI core: sends a sound file (or a tone) frame by frame and says what came back.
 //!
 //! ```text
 //! auralink core --dev
@@ -125,12 +125,11 @@ async fn main() -> Result<(), Failure> {
     let (pcm, rate) = match arguments.next() {
         None => (tone(), 16_000),
         Some(path) => {
-            let mut wav = hound::WavReader::open(&path)?;
-            let spec = wav.spec();
-            if spec.channels != 1 || !matches!(spec.sample_rate, 16_000 | 48_000) {
-                return Err(format!("{path}: mono at 16 or 48 kHz is wanted").into());
-            }
-            (wav.samples::<i16>().collect::<Result<_, _>>()?, spec.sample_rate)
+            let pcm = auralink_audio::read_all(path.as_ref(), 48_000)?;
+            (
+                pcm.iter().map(|sample| (sample * 32_768.0) as i16).collect(),
+                48_000,
+            )
         }
     };
     let summary = run(&url, &pcm, rate).await?;

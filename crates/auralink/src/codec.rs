@@ -1,17 +1,15 @@
 //! `auralink codec`: the speech codec on files.
 
 mod bench;
-mod resample;
+mod convert;
 mod score;
-mod sound;
 
-use std::fs;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Read as _};
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail, ensure};
+use anyhow::Context;
 use auralink_codec::file::AicFile;
-use auralink_codec::{Decoder, Encoder, FRAME_SAMPLES, LEVELS_MAX, Model, OUTPUT_LAG_SAMPLES, SAMPLE_RATE};
+use auralink_codec::{LEVELS_MAX, Model, SAMPLE_RATE};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 /// kbit/s of one quantiser level: 10 bits, 50 times a second.
@@ -20,26 +18,26 @@ const KBPS_PER_LEVEL: f64 = 0.5;
 /// Work with the speech codec on files.
 #[derive(Debug, clap::Subcommand)]
 pub enum CodecCommand {
-    /// Code a WAV file of any rate and channels as 16 kHz mono speech.
+    /// Code a sound file (WAV, FLAC, Ogg, MP3) of any rate and channels as 16 kHz mono speech.
     Encode {
         /// Rate in kbit/s: 0.5 to 9 in steps of 0.5. Trained most for 1.5, 3, 6 and 9.
         #[arg(long, default_value = "6", value_parser = levels)]
         kbps: usize,
-        /// The WAV file to read.
+        /// The sound file to read; - is standard input.
         input: PathBuf,
-        /// The .aic file to write.
+        /// The .aic file to write; - is standard output.
         output: PathBuf,
     },
     /// Decode an .aic file to a 16 kHz WAV file.
     Decode {
-        /// The .aic file to read.
+        /// The .aic file to read; - is standard input.
         input: PathBuf,
-        /// The WAV file to write.
+        /// The WAV file to write; - is standard output.
         output: PathBuf,
     },
     /// Say what the built-in model is, or what an .aic file holds.
     Info {
-        /// An .aic file.
+        /// An .aic file; - is standard input.
         file: Option<PathBuf>,
         /// Print JSON.
         #[arg(long)]
@@ -47,9 +45,9 @@ pub enum CodecCommand {
     },
     /// Say how much a recording lost against what was spoken.
     Score {
-        /// WAV file of what was spoken.
+        /// Sound file of what was spoken.
         reference: PathBuf,
-        /// WAV file of what was heard.
+        /// Sound file of what was heard.
         degraded: PathBuf,
         /// Print JSON.
         #[arg(long)]
@@ -57,7 +55,7 @@ pub enum CodecCommand {
     },
     /// Time encoder and decoder on one core: alone and in batches, on every kernel and width of the search.
     Bench {
-        /// A WAV file to code; without one, a synthetic voice.
+        /// A sound file to code; without one, a synthetic voice.
         file: Option<PathBuf>,
         /// Rate in kbit/s.
         #[arg(long, default_value = "6", value_parser = levels)]
@@ -71,8 +69,8 @@ pub enum CodecCommand {
 /// Do what the command says.
 pub fn run(command: CodecCommand) -> anyhow::Result<()> {
     match command {
-        CodecCommand::Encode { kbps, input, output } => encode(kbps, &input, &output),
-        CodecCommand::Decode { input, output } => decode(&input, &output),
+        CodecCommand::Encode { kbps, input, output } => convert::encode(kbps, &input, &output),
+        CodecCommand::Decode { input, output } => convert::decode(&input, &output),
         CodecCommand::Info { file: None, json } => model_info(json),
         CodecCommand::Info {
             file: Some(file),
@@ -101,84 +99,6 @@ fn levels(kbps: &str) -> Result<usize, String> {
     }
 }
 
-fn encode(levels: usize, input: &Path, output: &Path) -> anyhow::Result<()> {
-    let mut sound = sound::read(input)?;
-    let samples = u32::try_from(sound.len()).context("the sound is longer than an .aic file can say")?;
-    ensure!(samples > 0, "{}: no samples", input.display());
-    let model = Model::builtin()?;
-    let frames = AicFile::frames(samples);
-    sound.resize(frames * FRAME_SAMPLES, 0.0);
-    let mut codes = vec![0u16; frames * levels];
-    let mut encoder = Encoder::new(model.clone());
-    let progress = progress(frames, "encoding");
-    for (pcm, codes) in sound
-        .chunks_exact(FRAME_SAMPLES)
-        .zip(codes.chunks_exact_mut(levels))
-    {
-        encoder.encode(pcm, codes);
-        progress.inc(1);
-    }
-    progress.finish_and_clear();
-    let file = AicFile {
-        model: model.id(),
-        levels: levels as u8,
-        samples,
-        codes,
-    };
-    let bytes = file.to_bytes();
-    fs::write(output, &bytes).with_context(|| format!("writing {}", output.display()))?;
-    eprintln!(
-        "{}: {:.2} s at {} kbit/s, {} bytes, model {}",
-        output.display(),
-        f64::from(samples) / f64::from(SAMPLE_RATE),
-        levels as f64 * KBPS_PER_LEVEL,
-        bytes.len(),
-        model.id()
-    );
-    Ok(())
-}
-
-fn open(input: &Path) -> anyhow::Result<AicFile> {
-    let bytes = fs::read(input).with_context(|| format!("reading {}", input.display()))?;
-    AicFile::parse(&bytes).with_context(|| input.display().to_string())
-}
-
-fn decode(input: &Path, output: &Path) -> anyhow::Result<()> {
-    let file = open(input)?;
-    let model = Model::builtin()?;
-    if file.model != model.id() {
-        bail!(
-            "{}: coded by model {}, this build has {}",
-            input.display(),
-            file.model,
-            model.id()
-        );
-    }
-    let levels = usize::from(file.levels);
-    let mut decoder = Decoder::new(model);
-    let mut sound = vec![0.0f32; AicFile::frames(file.samples) * FRAME_SAMPLES];
-    let progress = progress(sound.len() / FRAME_SAMPLES, "decoding");
-    for (codes, pcm) in file
-        .codes
-        .chunks_exact(levels)
-        .zip(sound.chunks_exact_mut(FRAME_SAMPLES))
-    {
-        decoder
-            .decode(codes, pcm)
-            .with_context(|| input.display().to_string())?;
-        progress.inc(1);
-    }
-    progress.finish_and_clear();
-    let kept = &sound[OUTPUT_LAG_SAMPLES..][..file.samples as usize];
-    sound::write(output, kept)?;
-    eprintln!(
-        "{}: {:.2} s",
-        output.display(),
-        kept.len() as f64 / f64::from(SAMPLE_RATE)
-    );
-    Ok(())
-}
-
 fn model_info(json: bool) -> anyhow::Result<()> {
     let model = Model::builtin()?;
     let m = model.manifest();
@@ -198,7 +118,11 @@ fn model_info(json: bool) -> anyhow::Result<()> {
 }
 
 fn file_info(path: &Path, json: bool) -> anyhow::Result<()> {
-    let file = open(path)?;
+    let mut bytes = Vec::new();
+    let mut from = convert::source(path).with_context(|| path.display().to_string())?;
+    from.read_to_end(&mut bytes)
+        .with_context(|| path.display().to_string())?;
+    let file = AicFile::parse(&bytes).with_context(|| path.display().to_string())?;
     let seconds = f64::from(file.samples) / f64::from(SAMPLE_RATE);
     let kbps = f64::from(file.levels) * KBPS_PER_LEVEL;
     let here = Model::builtin()?.id() == file.model;
@@ -219,15 +143,20 @@ fn file_info(path: &Path, json: bool) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A bar on a terminal's stderr, nothing elsewhere.
-fn progress(frames: usize, doing: &'static str) -> ProgressBar {
+/// A bar on a terminal's stderr, nothing elsewhere; without a number of frames it shows only the time.
+fn progress(frames: impl Into<Option<u64>>, doing: &'static str) -> ProgressBar {
+    let frames = frames.into();
     let target = if std::io::stderr().is_terminal() {
         ProgressDrawTarget::stderr()
     } else {
         ProgressDrawTarget::hidden()
     };
-    let bar = ProgressBar::with_draw_target(Some(frames as u64), target).with_message(doing);
-    match ProgressStyle::with_template("{msg} {wide_bar} {percent} % {eta}") {
+    let bar = ProgressBar::with_draw_target(frames, target).with_message(doing);
+    let style = match frames {
+        Some(_) => "{msg} {wide_bar} {percent} % {eta}",
+        None => "{msg} {spinner} {elapsed}",
+    };
+    match ProgressStyle::with_template(style) {
         Ok(style) => bar.with_style(style),
         Err(_) => bar,
     }
@@ -235,6 +164,11 @@ fn progress(frames: usize, doing: &'static str) -> ProgressBar {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
+    use auralink_audio::{WavWriter, read_all};
+
+    use super::convert::decode;
     use super::*;
 
     #[test]
@@ -251,19 +185,9 @@ mod tests {
     fn a_wav_file_comes_back_in_time_and_as_long_as_it_was() -> anyhow::Result<()> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
-        let spec = hound::WavSpec {
-            channels: 2,
-            sample_rate: 48_000,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let mut wav = hound::WavWriter::create(path("in.wav"), spec)?;
-        let tone = |n: f32| 9_000.0 * (n * 0.02).sin() * (0.6 + 0.4 * (n * 0.0005).sin());
-        for n in 0..48_000 {
-            wav.write_sample(tone(n as f32) as i16)?;
-            wav.write_sample(tone(n as f32) as i16)?;
-        }
-        wav.finalize()?;
+        let tone = |n: f32| 0.27 * (n * 0.02).sin() * (0.6 + 0.4 * (n * 0.0005).sin());
+        let said: Vec<f32> = (0..48_000).map(|n| tone(n as f32)).collect();
+        WavWriter::write_all(&path("in.wav"), 48_000, &said)?;
         run(CodecCommand::Encode {
             kbps: 12,
             input: path("in.wav"),
@@ -282,7 +206,8 @@ mod tests {
             degraded: path("out.wav"),
             json: true,
         })?;
-        let (before, after) = (sound::read(&path("in.wav"))?, sound::read(&path("out.wav"))?);
+        let read = |name| read_all(&path(name), SAMPLE_RATE);
+        let (before, after) = (read("in.wav")?, read("out.wav")?);
         assert_eq!(before.len(), 16_000);
         assert_eq!(after.len(), 16_000);
         let at = |lag: usize| {

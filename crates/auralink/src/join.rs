@@ -1,12 +1,18 @@
 //! `auralink join`: joins a room from the command line, publishes and records, and says what it cost.
 
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::time::Duration;
 
-use anyhow::Context;
-use auralink_client::{AtEnd, AudioSource, Client, ClientEvent, ClientOptions, Hearing, OwnSettings, Report};
+use anyhow::{Context, bail};
+use auralink_audio::{Reader, is_same_file};
+use auralink_client::{
+    AtEnd, AudioSource, Client, ClientEvent, ClientOptions, Hearing, OwnSettings, Report, SAMPLE_RATE,
+};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
+use tokio::signal::unix::{SignalKind, signal};
 
 /// Joins a room, publishes audio and records what is heard.
 #[derive(Args, Clone, Debug)]
@@ -20,16 +26,17 @@ pub struct JoinCommand {
     /// Access token (see `auralink token`)
     #[arg(long, env = "LIVEKIT_TOKEN", hide_env_values = true)]
     pub token: String,
-    /// WAV file to publish, any rate, looped; without it nothing is published
+    /// Sound file to publish (WAV, FLAC, Ogg, MP3), of any length and rate, looped; - is standard input; without it
+    /// nothing is published
     #[arg(long, value_name = "FILE")]
     pub publish: Option<PathBuf>,
     /// Publish a made-up voice-like signal instead of a file
     #[arg(long, conflicts_with = "publish")]
     pub synthetic: bool,
-    /// WAV file for what is heard (48 kHz, mono)
+    /// WAV file for what is heard (48 kHz, mono); - is standard output
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
-    /// Seconds to stay; Ctrl-C leaves earlier
+    /// Seconds to stay; Ctrl-C, SIGTERM and SIGHUP leave earlier
     #[arg(long, default_value_t = 10, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub seconds: u64,
     /// Be an AIC client: announce the speech model and obey the server's hints
@@ -57,16 +64,19 @@ pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
         ..OwnSettings::default()
     };
     options.publish = match &command.publish {
-        Some(path) => Some(AudioSource::from_wav(path, AtEnd::Loop)?),
+        Some(path) => Some(source(path, command.record.as_deref())?),
         None if command.synthetic => Some(AudioSource::synthetic()),
         None => None,
     };
     if let Some(path) = &command.record {
         options.hearing = Hearing::Record(path.clone());
     }
-    let mut client = Client::join(options)
-        .await
-        .with_context(|| format!("cannot join {}", command.url))?;
+    let mut asked_to_end = pin!(asked_to_end());
+    let joined = tokio::select! {
+        joined = Client::join(options) => joined,
+        ended = &mut asked_to_end => return ended,
+    };
+    let mut client = joined.with_context(|| format!("cannot join {}", command.url))?;
     let mut events = client.events();
 
     let bar = ProgressBar::new(command.seconds);
@@ -79,7 +89,7 @@ pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
     loop {
         tokio::select! {
             () = tokio::time::sleep_until(end) => break,
-            _ = tokio::signal::ctrl_c() => break,
+            _ = &mut asked_to_end => break,
             _ = second.tick() => {
                 bar.set_position(started.elapsed().as_secs());
                 if let Ok(stats) = client.stats().await {
@@ -100,12 +110,49 @@ pub async fn run(command: JoinCommand) -> anyhow::Result<()> {
     }
     bar.finish_and_clear();
     let report = client.leave().await?;
-    summarise(&report);
+    // What is heard may be in standard output's place.
+    if command
+        .record
+        .as_deref()
+        .is_some_and(|path| path.as_os_str() == "-")
+    {
+        summarise(&report, &mut std::io::stderr())?;
+    } else {
+        summarise(&report, &mut std::io::stdout())?;
+    }
     if let Some(path) = &command.json {
         let text = serde_json::to_vec_pretty(&report)?;
         std::fs::write(path, text).with_context(|| format!("cannot write {}", path.display()))?;
     }
     Ok(())
+}
+
+/// The file to publish, which is not the one that is written. Of floating-point files all is looked at beforehand: what
+/// no sound has is refused here as anywhere, and not found in the middle of the call.
+fn source(path: &Path, record: Option<&Path>) -> anyhow::Result<AudioSource> {
+    if record.is_some_and(|record| is_same_file(path, record)) {
+        bail!(
+            "--record {}: it is the file that is published; name another",
+            path.display()
+        );
+    }
+    if path.is_file() {
+        let reader = Reader::open(path, SAMPLE_RATE)?;
+        if reader.may_be_damaged() {
+            reader.check()?;
+        }
+    }
+    Ok(AudioSource::open(path, AtEnd::Loop)?)
+}
+
+/// Returns when somebody wants the program to end; a second time they need not ask.
+async fn asked_to_end() -> anyhow::Result<()> {
+    let (mut terminate, mut hang_up) = (signal(SignalKind::terminate())?, signal(SignalKind::hangup())?);
+    tokio::select! {
+        ended = tokio::signal::ctrl_c() => Ok(ended?),
+        _ = terminate.recv() => Ok(()),
+        _ = hang_up.recv() => Ok(()),
+    }
 }
 
 fn say(event: &ClientEvent) {
@@ -129,33 +176,38 @@ fn say(event: &ClientEvent) {
     }
 }
 
-fn summarise(report: &Report) {
+fn summarise(report: &Report, to: &mut dyn Write) -> std::io::Result<()> {
     let (steady, stats) = (&report.steady, &report.stats);
-    println!(
+    writeln!(
+        to,
         "{} in {}: {:.1} s, {}",
         stats.identity,
         stats.room,
         stats.elapsed_ms / 1000.0,
         report.reason
-    );
-    println!(
+    )?;
+    writeln!(
+        to,
         "  means over {:.1} s, IP and UDP headers included:",
         steady.seconds
-    );
-    println!(
+    )?;
+    writeln!(
+        to,
         "  up    {:7.1} kbps on the wire, {:6.1} kbps audio payload, {:5.1} packets/s",
         steady.up_wire_kbps, steady.up_audio_payload_kbps, steady.up_audio_packets_per_s
-    );
-    println!(
+    )?;
+    writeln!(
+        to,
         "  down  {:7.1} kbps on the wire, {:6.1} kbps audio payload, {:5.1} packets/s",
         steady.down_wire_kbps, steady.down_audio_payload_kbps, steady.down_audio_packets_per_s
-    );
+    )?;
     if stats.publish.as_ref().is_some_and(|publish| publish.synthetic) {
-        println!("  the published audio was made up, not a recording");
+        writeln!(to, "  the published audio was made up, not a recording")?;
     }
     for track in &stats.tracks {
         let heard = &track.stats;
-        println!(
+        writeln!(
+            to,
             "  {} ({}): {} packets, {} lost, {:.0} ms concealed in {} gaps (longest {:.0} ms), {} switches, buffer {:.0} ms",
             track.identity.as_deref().unwrap_or("?"),
             track.track,
@@ -166,6 +218,7 @@ fn summarise(report: &Report) {
             heard.longest_gap_ms,
             heard.switches.len().saturating_sub(1),
             heard.mean_buffer_ms,
-        );
+        )?;
     }
+    Ok(())
 }

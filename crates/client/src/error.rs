@@ -1,6 +1,7 @@
 //! Why joining failed.
 
-use crate::source::SourceError;
+use auralink_audio::{AudioError, WriteError};
+
 use crate::trust::TrustError;
 
 /// Why a client could not join, or lost its call.
@@ -50,18 +51,13 @@ pub enum JoinError {
     Peer(#[from] str0m::RtcError),
     /// The audio to publish could not be read.
     #[error(transparent)]
-    Source(#[from] SourceError),
+    Source(#[from] AudioError),
     /// An audio codec could not be set up.
     #[error("codec: {0}")]
     Codec(String),
     /// The recording could not be written.
-    #[error("recording {path}: {cause}")]
-    Record {
-        /// The file.
-        path: std::path::PathBuf,
-        /// What the writer said.
-        cause: hound::Error,
-    },
+    #[error("recording: {0}")]
+    Record(#[from] WriteError),
     /// The client's task is gone.
     #[error("the client has ended")]
     Ended,

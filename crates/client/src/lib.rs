@@ -10,7 +10,7 @@
 //!
 //! # async fn example(token: String) -> Result<(), auralink_client::JoinError> {
 //! let mut options = ClientOptions::new("ws://127.0.0.1:7880", token);
-//! options.publish = Some(AudioSource::from_wav("speech.wav".as_ref(), AtEnd::Loop)?);
+//! options.publish = Some(AudioSource::open("speech.wav".as_ref(), AtEnd::Loop)?);
 //! options.hearing = Hearing::Record("heard.wav".into());
 //! let client = Client::join(options).await?;
 //! tokio::time::sleep(std::time::Duration::from_secs(10)).await;
@@ -43,5 +43,5 @@ pub mod unit;
 pub use client::{Client, ClientEvent, ClientOptions, Hearing, Report, Stats, TrackReport};
 pub use codecs::OwnSettings;
 pub use error::JoinError;
-pub use source::{AtEnd, AudioSource, SAMPLE_RATE, SourceError};
+pub use source::{AtEnd, AudioSource, SAMPLE_RATE, made_up_voice};
 pub use trust::TrustError;

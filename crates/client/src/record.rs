@@ -1,53 +1,58 @@
 //! What the participant hears, written to a WAV file: 48 kHz, mono, 16 bit, from joining to leaving.
 
-use std::fs::File;
-use std::io::BufWriter;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use crate::error::JoinError;
+use auralink_audio::{Output, WavWriter, WriteError};
+
 use crate::source::SAMPLE_RATE;
 
 /// A recording in progress.
 pub(crate) struct Recorder {
-    path: PathBuf,
-    writer: hound::WavWriter<BufWriter<File>>,
+    writer: WavWriter,
+    /// Samples at the last time when the file was brought up to date.
+    synced: u64,
 }
 
 impl Recorder {
-    pub(crate) fn create(path: &Path) -> Result<Self, JoinError> {
-        let spec = hound::WavSpec {
-            channels: 1,
-            sample_rate: SAMPLE_RATE,
-            bits_per_sample: 16,
-            sample_format: hound::SampleFormat::Int,
-        };
-        let writer = hound::WavWriter::create(path, spec).map_err(|cause| JoinError::Record {
-            path: path.to_owned(),
-            cause,
-        })?;
+    pub(crate) fn create(path: &Path) -> Result<Self, WriteError> {
         Ok(Self {
-            path: path.to_owned(),
-            writer,
+            writer: WavWriter::new(Output::growing(path, &[])?, SAMPLE_RATE)?,
+            synced: 0,
         })
     }
 
-    pub(crate) fn write(&mut self, block: &[f32]) -> Result<(), JoinError> {
-        for sample in block {
-            let value = (sample.clamp(-1.0, 1.0) * f32::from(i16::MAX)).round() as i16;
-            self.writer
-                .write_sample(value)
-                .map_err(|cause| JoinError::Record {
-                    path: self.path.clone(),
-                    cause,
-                })?;
+    /// Appends a block; once a second the file is such that all until then survives a killed client.
+    pub(crate) fn write(&mut self, block: &[f32]) -> Result<(), WriteError> {
+        self.writer.write(block)?;
+        if self.writer.samples() - self.synced >= SAMPLE_RATE.into() {
+            self.synced = self.writer.samples();
+            self.writer.sync()?;
         }
         Ok(())
     }
 
-    pub(crate) fn finish(self) -> Result<(), JoinError> {
-        let path = self.path;
-        self.writer
-            .finalize()
-            .map_err(|cause| JoinError::Record { path, cause })
+    pub(crate) fn finish(self) -> Result<(), WriteError> {
+        self.writer.finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_recording_whose_client_is_killed_can_be_read_up_to_its_last_second() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("heard.wav");
+        let mut recorder = Recorder::create(&path).unwrap();
+        let tone: Vec<f32> = (0..480).map(|n| (n as f32 * 0.1).sin()).collect();
+        for _ in 0..250 {
+            recorder.write(&tone).unwrap();
+        }
+        // As killed: neither finished nor dropped.
+        std::mem::forget(recorder);
+        let heard = auralink_audio::read_all(&path, SAMPLE_RATE).unwrap();
+        assert_eq!(heard.len(), 2 * SAMPLE_RATE as usize);
+        assert!(heard.chunks(480).all(|block| (block[7] - tone[7]).abs() < 1e-4));
     }
 }

@@ -127,11 +127,7 @@ async fn a_stock_client_is_heard_by_another_and_both_count_what_flowed() {
         spoke.steady
     );
 
-    let mut wav = hound::WavReader::open(&path).unwrap();
-    let pcm: Vec<f32> = wav
-        .samples::<i16>()
-        .map(|sample| f32::from(sample.unwrap()) / 32_768.0)
-        .collect();
+    let pcm = auralink_audio::read_all(&path, 48_000).unwrap();
     let middle = &pcm[pcm.len() / 2..pcm.len() / 2 + 48_000];
     let rising = middle
         .windows(2)
@@ -213,7 +209,7 @@ async fn a_refused_client_is_told_why_in_the_servers_words() {
     }
 }
 
-/// Read speech from the shared data (FLAC, decoded by ffmpeg); `None`, loudly, where either is missing.
+/// Read speech from the shared data; `None`, loudly, where it is missing.
 fn speech() -> Option<AudioSource> {
     let beside = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
     let shared = std::env::var("AURALINK_DATA").unwrap_or_else(|_| beside.to_owned());
@@ -227,22 +223,11 @@ fn speech() -> Option<AudioSource> {
         .filter(|path| path.extension().is_some_and(|ext| ext == "flac"))
         .collect();
     files.sort();
-    let dir = tempfile::tempdir().unwrap();
-    let wav = dir.path().join("speech.wav");
-    let decoded = files.first().and_then(|file| {
-        let mut ffmpeg = std::process::Command::new("ffmpeg");
-        ffmpeg
-            .args(["-v", "error", "-i"])
-            .arg(file)
-            .arg(&wav)
-            .status()
-            .ok()
-    });
-    if !decoded.is_some_and(|status| status.success()) {
-        eprintln!("SKIPPED: no speech under {shared} (set AURALINK_DATA), or no ffmpeg to decode it");
+    let Some(file) = files.first() else {
+        eprintln!("SKIPPED: no speech under {shared} (set AURALINK_DATA)");
         return None;
-    }
-    Some(AudioSource::from_wav(&wav, AtEnd::Loop).unwrap())
+    };
+    Some(AudioSource::open(file, AtEnd::Loop).unwrap())
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -22,11 +22,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     paths.sort();
     for path in &paths {
         let name = path.file_stem().unwrap_or_default().to_string_lossy();
-        let mut reader = hound::WavReader::open(path)?;
-        let pcm: Vec<f32> = reader
-            .samples::<i16>()
-            .map(|sample| sample.map(|sample| f32::from(sample) / 32768.0))
-            .collect::<Result<_, _>>()?;
+        let pcm = auralink_audio::read_all(path, 16_000)?;
         let mut detector = ContentDetector::new();
         // The first window is twice as long as what follows.
         let first = STEP + 256;

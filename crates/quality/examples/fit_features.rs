@@ -4,9 +4,10 @@
 //! All are 16 kHz mono 16-bit WAV, aligned. `auralink-bench speech-code` makes the decoded ones.
 
 use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use auralink_audio::read_all;
 use auralink_quality::{Estimator, Features};
 
 const PIECE: usize = 51_200;
@@ -33,7 +34,10 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         let Some((clip, condition)) = name.split_once('.') else {
             continue;
         };
-        let (reference, decoded) = (read(&references.join(format!("{clip}.wav")))?, read(path)?);
+        let (reference, decoded) = (
+            read_all(&references.join(format!("{clip}.wav")), 16_000)?,
+            read_all(path, 16_000)?,
+        );
         // The delay was taken off, so there is nothing to skip.
         let mut estimator = Estimator::with_delay(0);
         let pieces = reference.chunks_exact(PIECE).zip(decoded.chunks_exact(PIECE));
@@ -56,12 +60,4 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         paths.len()
     );
     Ok(())
-}
-
-fn read(path: &Path) -> Result<Vec<f32>, hound::Error> {
-    let mut reader = hound::WavReader::open(path)?;
-    reader
-        .samples::<i16>()
-        .map(|sample| sample.map(|sample| f32::from(sample) / 32768.0))
-        .collect()
 }

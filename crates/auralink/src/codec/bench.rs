@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
+use auralink_audio::Reader;
 use auralink_codec::{
     Batch, Beam, DecodeJob, Decoder, EncodeJob, Encoder, FRAME_SAMPLES, Kernel, LEVELS_MAX, Model, Received,
     SAMPLE_RATE,
@@ -11,7 +12,7 @@ use auralink_codec::{
 use indicatif::ProgressBar;
 use serde::Serialize;
 
-use super::{KBPS_PER_LEVEL, progress, sound};
+use super::{KBPS_PER_LEVEL, progress};
 
 /// Frames timed alone, and frames run before the clock counts.
 const FRAMES: usize = 500;
@@ -73,7 +74,7 @@ struct Report {
 
 /// Times everything on a file, or on a synthetic voice, and prints it; JSON goes to a file.
 pub(super) fn run(file: Option<&Path>, levels: usize, json: Option<PathBuf>) -> anyhow::Result<()> {
-    let sound = file.map_or_else(|| Ok(voice()), sound::read)?;
+    let sound = file.map_or_else(|| Ok(voice()), beginning)?;
     ensure!(
         sound.len() >= FRAME_SAMPLES,
         "the sound is shorter than one frame of 20 ms"
@@ -82,7 +83,8 @@ pub(super) fn run(file: Option<&Path>, levels: usize, json: Option<PathBuf>) -> 
         .into_iter()
         .filter(|kernel| kernel.detected())
         .collect();
-    let bar = progress(kernels.len() * BEAMS.len() * (WARM + FRAMES + ROUNDS), "timing");
+    let steps = kernels.len() * BEAMS.len() * (WARM + FRAMES + ROUNDS);
+    let bar = progress(steps as u64, "timing");
     let mut report = Report {
         model: Model::builtin()?.id().to_string(),
         kbps: levels as f64 * KBPS_PER_LEVEL,
@@ -246,6 +248,14 @@ fn print(report: &Report) {
             row.decode_streams_per_core
         );
     }
+}
+
+/// As much of a file as is timed.
+fn beginning(file: &Path) -> anyhow::Result<Vec<f32>> {
+    let mut sound = vec![0.0; (WARM + FRAMES) * FRAME_SAMPLES];
+    let count = Reader::open(file, SAMPLE_RATE)?.read(&mut sound)?;
+    sound.truncate(count);
+    Ok(sound)
 }
 
 /// Gliding harmonics under a syllable envelope, two seconds.

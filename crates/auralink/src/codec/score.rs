@@ -2,11 +2,13 @@
 
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
+use auralink_audio::read_all;
+use auralink_codec::SAMPLE_RATE;
 use auralink_quality::{Estimator, log_mel_distance, segmental_snr};
 use serde::Serialize;
 
-use super::{progress, sound};
+use super::progress;
 
 /// Samples given to the estimator at a time: 20 ms.
 const CHUNK: usize = 320;
@@ -23,11 +25,12 @@ struct Score {
 
 /// Compares a recording with what was spoken; a delay up to 60 ms is found and taken out.
 pub(super) fn run(reference: &Path, degraded: &Path, json: bool) -> anyhow::Result<()> {
-    let (spoken, heard) = (sound::read(reference)?, sound::read(degraded)?);
-    ensure!(!spoken.is_empty(), "{}: no samples", reference.display());
-    ensure!(!heard.is_empty(), "{}: no samples", degraded.display());
+    let (spoken, heard) = (
+        read_all(reference, SAMPLE_RATE)?,
+        read_all(degraded, SAMPLE_RATE)?,
+    );
     let mut estimator = Estimator::new();
-    let bar = progress(spoken.len().div_ceil(CHUNK), "comparing");
+    let bar = progress(spoken.len().div_ceil(CHUNK) as u64, "comparing");
     for (spoken, heard) in spoken.chunks(CHUNK).zip(heard.chunks(CHUNK)) {
         estimator.push(spoken, heard);
         bar.inc(1);

@@ -14,3 +14,4 @@ mod pauses;
 mod postgres;
 mod privacy;
 mod remote_core;
+mod sound_files;

@@ -28,7 +28,7 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(15);
 
 impl Driver {
     pub(crate) async fn connect(
-        options: ClientOptions,
+        mut options: ClientOptions,
         inbox: mpsc::Receiver<Command>,
         events: broadcast::Sender<ClientEvent>,
     ) -> Result<Self, JoinError> {
@@ -66,7 +66,7 @@ impl Driver {
             None => return Err(JoinError::Protocol("closed before the join response".to_owned())),
         };
         let me = join.participant.clone().unwrap_or_default();
-        let publisher = options.publish.clone().map(|source| {
+        let publisher = options.publish.take().map(|source| {
             let mut publisher = Publisher::new(source, options.own, options.model.clone(), rand::random());
             publisher.hint(options.begin_with);
             publisher
