@@ -196,6 +196,7 @@ fn every_wav_of_sox_is_what_sox_reads() {
         ("u", &["-e", "mu-law"]),
         ("ima", &["-e", "ima-adpcm"]),
         ("ms", &["-e", "ms-adpcm"]),
+        ("gsm", &["-e", "gsm-full-rate", "-r", "8000", "-c", "1"]),
         ("big", &["-B"]),
         ("comment", &["--comment", "odd"]),
     ] {
@@ -211,7 +212,8 @@ fn every_wav_of_sox_is_what_sox_reads() {
         } else {
             -80.0
         };
-        check_against(&by_sox(&file, 2), &file, 44_100, error, 0);
+        let (channels, rate) = if name == "gsm" { (1, 8_000) } else { (2, 44_100) };
+        check_against(&by_sox(&file, channels), &file, rate, error, 0);
     }
 }
 

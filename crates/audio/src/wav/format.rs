@@ -1,6 +1,7 @@
 //! The format chunk: how the bytes of the sound are to be read.
 
 use super::adpcm::{Ima, Microsoft};
+use super::gsm::{self, Gsm};
 use super::samples::{self, Width};
 use super::{u16_at, u32_at};
 use crate::error::Problem;
@@ -17,6 +18,7 @@ const FLOAT: u16 = 3;
 const A_LAW: u16 = 6;
 const MU_LAW: u16 = 7;
 const IMA_ADPCM: u16 = 0x11;
+const GSM: u16 = 0x31;
 const MPEG: u16 = 0x50;
 const MP3: u16 = 0x55;
 const EXTENSIBLE: u16 = 0xfffe;
@@ -31,6 +33,7 @@ pub(super) enum Coding {
     MuLaw,
     Microsoft(Microsoft),
     Ima(Ima),
+    Gsm(Box<Gsm>),
     /// MPEG audio in a WAV file.
     Mpeg,
 }
@@ -95,6 +98,7 @@ impl Described {
                 Coding::Integer(width) | Coding::Float(width) => width.bytes() * channels,
                 Coding::ALaw | Coding::MuLaw => channels,
                 Coding::Microsoft(_) | Coding::Ima(_) => align,
+                Coding::Gsm(_) => gsm::BLOCK,
                 Coding::Mpeg => 1,
             },
             coding,
@@ -130,6 +134,7 @@ impl Described {
             MU_LAW => Ok(Coding::MuLaw),
             MICROSOFT_ADPCM => Ok(Coding::Microsoft(Microsoft::new(align, channels, extra)?)),
             IMA_ADPCM if bits == 4 || bits == 0 => Ok(Coding::Ima(Ima::new(align, channels)?)),
+            GSM if channels == 1 => Ok(Coding::Gsm(Box::new(Gsm::new()))),
             MPEG | MP3 => Ok(Coding::Mpeg),
             _ => Err(kind::convert(&format!("a WAV file with {} inside", name(tag)))),
         }
@@ -140,6 +145,7 @@ impl Described {
         let per_block = match &self.coding {
             Coding::Microsoft(coding) => coding.frames(self.block),
             Coding::Ima(coding) => coding.frames(self.block),
+            Coding::Gsm(_) => gsm::SAMPLES,
             _ => 1,
         };
         bytes / self.block as u64 * per_block as u64
@@ -153,9 +159,9 @@ impl Described {
     }
 
     /// Appends the samples of whole blocks; the coded ones may end with a short block.
-    pub(super) fn decode(&self, bytes: &[u8], out: &mut Vec<f32>) {
+    pub(super) fn decode(&mut self, bytes: &[u8], out: &mut Vec<f32>) {
         let whole = &bytes[..bytes.len() / self.block * self.block];
-        match &self.coding {
+        match &mut self.coding {
             Coding::Integer(width) => samples::integers(*width, self.big_endian, whole, out),
             Coding::Float(width) => samples::floats(*width, self.big_endian, whole, out),
             Coding::ALaw => out.extend(whole.iter().map(|code| samples::a_law(*code))),
@@ -170,6 +176,13 @@ impl Described {
                     .chunks(self.block)
                     .for_each(|block| coding.decode(block, self.channels, out));
             }
+            Coding::Gsm(coding) => {
+                bytes
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .for_each(|block| coding.decode(block, out));
+            }
             // Decoded elsewhere.
             Coding::Mpeg => {}
         }
@@ -183,6 +196,7 @@ impl Described {
             Coding::MuLaw => "mu-law".to_owned(),
             Coding::Microsoft(_) => "Microsoft ADPCM".to_owned(),
             Coding::Ima(_) => "IMA ADPCM".to_owned(),
+            Coding::Gsm(_) => "GSM 6.10".to_owned(),
             Coding::Mpeg => "MP3".to_owned(),
         }
     }
@@ -194,7 +208,7 @@ fn name(tag: u16) -> String {
         0x11 => "IMA ADPCM of an unusual width",
         0x10 | 0x17 => "OKI ADPCM",
         0x20 => "Yamaha ADPCM",
-        0x31 => "GSM 6.10",
+        0x31 => "GSM 6.10 of more than one channel",
         0x14 | 0x40 => "G.721 or G.723 ADPCM",
         0x42 => "G.723.1",
         0x45 | 0x64 => "G.726 ADPCM",

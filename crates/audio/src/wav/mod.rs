@@ -6,6 +6,7 @@
 
 mod adpcm;
 mod format;
+mod gsm;
 mod samples;
 
 use std::io::Read as _;

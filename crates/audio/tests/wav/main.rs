@@ -286,7 +286,7 @@ fn what_no_sound_has_is_refused_with_its_place() {
 #[test]
 fn a_coding_that_is_not_read_is_named_with_what_to_do() {
     for (tag, name) in [
-        (0x31, "GSM 6.10"),
+        (0x42, "G.723.1"),
         (0x45, "G.726"),
         (0xff, "AAC"),
         (0x4242, "format 0x4242"),
@@ -327,6 +327,7 @@ fn examples() -> Vec<Vec<u8>> {
         (2, 2, 256, 4),
         (0x11, 2, 256, 4),
         (0x55, 2, 1, 0),
+        (0x31, 1, 65, 0),
     ];
     let mut files: Vec<Vec<u8>> = Vec::new();
     for (tag, channels, align, bits) in formats {
@@ -359,7 +360,7 @@ proptest! {
 
     #[test]
     fn any_damage_is_read_or_refused(
-        example in 0usize..16,
+        example in 0usize..18,
         damage in prop::collection::vec((0usize..140, any::<u8>()), 1..12),
     ) {
         let mut bytes = examples().swap_remove(example);
