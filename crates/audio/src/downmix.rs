@@ -12,6 +12,9 @@ const TOGETHER: f32 = -0.3;
 /// Power of a side under which nothing is decided: -80 dBFS.
 const SILENT: f32 = 1e-8;
 
+/// Beyond this, squares and sums would overflow; floating-point files may hold anything.
+const LOUDEST: f32 = 1e9;
+
 /// How fast the level comes back after a peak, per tenth of a second: 1 dB.
 const RELEASE: f32 = 1.122;
 
@@ -51,7 +54,7 @@ impl Downmix {
                     Side::Left => &mut left,
                     Side::Right => &mut right,
                 };
-                *sum += sample * part.weight;
+                *sum += sample.clamp(-LOUDEST, LOUDEST) * part.weight;
             }
             self.middle.push(middle);
             self.left.push(left);
@@ -239,6 +242,15 @@ mod tests {
             frame.copy_from_slice(&[0.0, 0.0, voice(n), 0.9, 0.0, 0.0])
         });
         assert!(level(&out).abs() < 0.01, "{}", level(&out));
+    }
+
+    #[test]
+    fn levels_beyond_all_bounds_come_out_at_full_scale() {
+        for loud in [10.0, 32_768.0, f32::MAX] {
+            let out = mono(usual(6), 1, |n, frame| frame.fill(loud * (n as f32 * 0.07).sin()));
+            assert!(out.iter().all(|sample| sample.abs() <= 1.0), "{loud}");
+            assert!(out[8_000..].iter().any(|sample| sample.abs() > 0.9), "{loud}");
+        }
     }
 
     #[test]

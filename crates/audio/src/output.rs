@@ -4,6 +4,7 @@ use std::fs::{self, File, Metadata};
 use std::io::{self, BufWriter, IsTerminal, Seek, SeekFrom, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::error::WriteError;
 use crate::input::STANDARD;
@@ -144,14 +145,15 @@ impl Drop for Output {
 
 /// A new file beside `target`, with the rights of what it will replace.
 fn part(target: &Path, replaced: Option<&Metadata>) -> io::Result<(File, PathBuf)> {
-    let mut name = std::ffi::OsString::from(".");
-    name.push(
-        target
-            .file_name()
-            .ok_or_else(|| io::Error::other("it names no file"))?,
-    );
-    name.push(format!(".{}.part", std::process::id()));
-    let part = target.with_file_name(name);
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    if target.file_name().is_none() {
+        return Err(io::Error::other("it names no file"));
+    }
+    if replaced.is_some_and(|replaced| replaced.permissions().readonly()) {
+        return Err(io::Error::other("it is there and may not be written"));
+    }
+    let number = COUNT.fetch_add(1, Ordering::Relaxed);
+    let part = target.with_file_name(format!(".auralink-{}-{number}.part", std::process::id()));
     let file = File::create(&part)?;
     if let Some(replaced) = replaced {
         file.set_permissions(replaced.permissions())?;
@@ -236,6 +238,18 @@ mod tests {
         Output::complete(&path("soft"), &[]).unwrap().finish().unwrap();
         assert!(path("soft").is_symlink(), "a link stays one");
         assert_eq!(fs::read(path("x")).unwrap(), b"");
+    }
+
+    #[test]
+    fn a_file_that_may_not_be_written_is_not_replaced() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("x");
+        fs::write(&path, "kept").unwrap();
+        let mut rights = fs::metadata(&path).unwrap().permissions();
+        rights.set_readonly(true);
+        fs::set_permissions(&path, rights).unwrap();
+        assert!(Output::complete(&path, &[]).is_err());
+        assert_eq!(fs::read(&path).unwrap(), b"kept");
     }
 
     #[test]

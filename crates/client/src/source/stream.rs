@@ -55,7 +55,11 @@ impl Stream {
     /// Never waits: what the disk, or the other end of a pipe, has not given in time is silence, and comes later.
     pub(super) fn read(&mut self, position: i64, out: &mut [f32]) {
         let end = position + out.len() as i64;
-        while self.end() < end {
+        // No more than is read ahead: a call that skips further goes on from there.
+        for _ in 0..=AHEAD {
+            if self.end() >= end {
+                break;
+            }
             match self.blocks.try_recv() {
                 Ok(block) => self.window.extend(block),
                 Err(_) => break,
