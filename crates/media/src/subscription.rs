@@ -26,6 +26,9 @@ pub struct Subscription {
     pub ceiling: usize,
     /// Line it is sent on.
     pub mid: Option<Mid>,
+    /// Whether it was not wanted for a while since it got its line. Its client forgot the track then, and learns of it again
+    /// only on a line that was inactive before.
+    pub let_go: bool,
 }
 
 impl Subscription {
@@ -39,12 +42,18 @@ impl Subscription {
             disabled: false,
             ceiling: HIGHEST,
             mid: None,
+            let_go: false,
         }
     }
 
     /// Whether a line is to be had for it.
     pub fn is_wanted(&self) -> bool {
         self.desired && self.allowed
+    }
+
+    /// Whether it stays on its line.
+    pub fn keeps_line(&self) -> bool {
+        self.is_wanted() && !self.let_go
     }
 }
 

@@ -107,6 +107,41 @@ async fn a_track_unsubscribed_and_subscribed_again_flows_again_on_a_line_that_wa
 }
 
 #[tokio::test]
+async fn a_track_let_go_and_wanted_again_at_once_comes_back_on_a_line_that_was_inactive_between() {
+    in_both_shapes(async |shape| {
+        let server = serve().await;
+        let (mut anna, mut bert) = two(&server, shape).await;
+        speak(&mut anna, &mut bert).await;
+        let sid = anna.published("mic").unwrap().sid.clone();
+        let line = format!("a=mid:{}\r\n", bert.heard.last().unwrap().mid);
+        let told = bert.told.len();
+        for subscribe in [false, true] {
+            let request = proto::UpdateSubscription {
+                track_sids: vec![sid.clone()],
+                subscribe,
+                ..Default::default()
+            };
+            bert.ask(Ask::Subscription(request)).await;
+        }
+        until("the line is inactive once", &mut [&mut anna, &mut bert], |p| {
+            let mut lines = p[1].told[told..].iter().flat_map(|sdp| sdp.split("m="));
+            lines.any(|part| part.contains(&line) && part.contains("a=inactive"))
+        })
+        .await;
+        bert.heard.clear();
+        let mut timestamp = 0;
+        while bert.heard.is_empty() {
+            anna.send("mic", timestamp, b"again", false).await;
+            timestamp += 960;
+            anna.step().await;
+            bert.step().await;
+            assert!(timestamp < 960 * 500, "nothing arrives any more");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn twenty_tracks_all_get_a_line() {
     in_both_shapes(async |shape| {
         let server = serve().await;

@@ -30,7 +30,7 @@ impl Room {
         let Transport { lines, session, .. } = subscriber.as_mut().unwrap_or(publisher);
         for line in lines.iter_mut() {
             if let Use::Send(track) = &line.usage
-                && !subscriptions.get(track).is_some_and(|s| s.is_wanted())
+                && !subscriptions.get(track).is_some_and(Subscription::keeps_line)
             {
                 if let Some(subscription) = subscriptions.get_mut(track) {
                     subscription.mid = None;
@@ -39,6 +39,7 @@ impl Room {
             }
         }
         for (track, subscription) in subscriptions.iter_mut().filter(|(_, s)| s.is_wanted()) {
+            subscription.let_go = false;
             let held = |line: &&Line| line.usage == Use::Send(track.clone());
             subscription.mid = lines.iter().find(held).map(|line| line.mid);
             if subscription.mid.is_some() {

@@ -67,6 +67,7 @@ impl Room {
                 continue;
             };
             subscription.desired = wanted;
+            subscription.let_go |= !wanted;
             let publisher = subscription.publisher;
             if !wanted {
                 self.end_leg(cx, publisher, track, pid);
@@ -97,6 +98,7 @@ impl Room {
                 to.tell(permission(owner.as_str(), track, *allowed));
                 if let Some(subscription) = to.subscriptions.get_mut(track) {
                     subscription.allowed = *allowed;
+                    subscription.let_go |= !*allowed;
                 }
             }
             for (track, _) in changed.iter().filter(|(_, allowed)| !allowed) {
