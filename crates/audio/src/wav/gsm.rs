@@ -69,19 +69,11 @@ impl Gsm {
         }
         let before = std::mem::replace(&mut self.ratios, ratios);
         // The filter moves from the last frame's to this one's in three steps.
-        let mix = |old: &dyn Fn(i32) -> i32, new: &dyn Fn(i32) -> i32| {
-            let mut mixed = [0; 8];
-            for (mixed, (before, now)) in mixed.iter_mut().zip(before.iter().zip(&ratios)) {
-                *mixed = saturated(old(*before) + new(*now));
-            }
-            mixed
-        };
-        let (quarter, half): (fn(i32) -> i32, fn(i32) -> i32) = (|x| x >> 2, |x| x >> 1);
-        let most = |x: i32| (x >> 2) + (x >> 1);
+        let (half, quarter, most) = (|x| x >> 1, |x| x >> 2, |x| (x >> 2) + (x >> 1));
         for (ratios, range) in [
-            (mix(&most, &quarter), 0..13),
-            (mix(&half, &half), 13..27),
-            (mix(&quarter, &most), 27..40),
+            (between(&before, most, &ratios, quarter), 0..13),
+            (between(&before, half, &ratios, half), 13..27),
+            (between(&before, quarter, &ratios, most), 27..40),
             (ratios, 40..160),
         ] {
             self.synthesise(&ratios.map(reflection), &excitation[range], out);
@@ -128,6 +120,11 @@ impl Gsm {
     }
 }
 
+/// Shares of two frames' ratios, added.
+fn between(before: &[i32; 8], old: fn(i32) -> i32, now: &[i32; 8], new: fn(i32) -> i32) -> [i32; 8] {
+    std::array::from_fn(|n| saturated(old(before[n]) + new(now[n])))
+}
+
 /// Exponent and mantissa of a subframe's largest pulse.
 fn scale(coded: i32) -> (i32, usize) {
     let mut exponent = if coded > 15 { (coded >> 3) - 1 } else { 0 };
@@ -147,7 +144,7 @@ fn reflection(ratio: i32) -> i32 {
     let size = ratio.abs().min(32_767);
     let size = match size {
         ..11_059 => size << 1,
-        ..20_070 => size + 11_059,
+        11_059..20_070 => size + 11_059,
         _ => saturated((size >> 2) + 26_112),
     };
     if ratio < 0 { -size } else { size }
