@@ -5,8 +5,8 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use auralink_codec::Model;
 use auralink_control::{
-    Clock, ControlState, Dispatcher, InstalledModel, Intake, IntakeConfig, RateLimit, Reach, prometheus,
-    reload_experiments,
+    Clock, ControlState, Dispatcher, Follower, InstalledModel, Intake, IntakeConfig, RateLimit, Reach, Turn,
+    prometheus,
 };
 use auralink_engine::PolicyBook;
 use auralink_media::MediaServer;
@@ -28,6 +28,8 @@ pub struct Control {
     pub intake: Intake,
     /// Sends webhooks until it is dropped.
     pub dispatcher: Dispatcher,
+    /// Keeps the book to the database until it is dropped.
+    pub follower: Follower,
 }
 
 impl Control {
@@ -46,9 +48,10 @@ impl Control {
             .keys()
             .map(|key| TenantId::from(key.as_str()))
             .collect();
-        reload_experiments(store, book, &tenants)
+        let turn = Turn::default();
+        let follower = Follower::start(store.clone(), Arc::clone(book), tenants.clone(), turn.clone())
             .await
-            .context("database: cannot read experiments")?;
+            .context("database: cannot read configurations and experiments")?;
         let intake = Intake::start(IntakeConfig {
             store: store.clone(),
             book: Arc::clone(book),
@@ -67,6 +70,7 @@ impl Control {
             store: store.clone(),
             keys: Arc::clone(keys),
             book: Arc::clone(book),
+            turn,
             models,
             price_per_gb: config.price_per_gb,
             reach,
@@ -80,6 +84,7 @@ impl Control {
             routes,
             intake,
             dispatcher,
+            follower,
         })
     }
 }

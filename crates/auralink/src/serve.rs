@@ -11,7 +11,7 @@ use auralink_aicore::{CoreFaults, GrpcConfig, GrpcServer, LocalCore, RemoteCore,
 use auralink_codec::Model;
 use auralink_engine::{PolicyBook, Processor};
 use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
-use auralink_store::{EventWriter, Housekeeping, MetricWriter, Store, StoreOptions, without_password};
+use auralink_store::{EventWriter, Housekeeping, Lease, MetricWriter, Store, StoreOptions, without_password};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
 use axum::extract::Query;
@@ -100,15 +100,11 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         .await
         .with_context(|| format!("database: cannot open {database}"))?;
     let _housekeeping = Housekeeping::start(store.clone(), config.retention);
+    let lease = Lease::start(&store)
+        .await
+        .context("database: cannot take a lease")?;
     let writer = MetricWriter::start(store.clone());
     let book = Arc::new(PolicyBook::new());
-    let known = store
-        .enabled_configs()
-        .await
-        .context("database: cannot read configurations")?;
-    let users = known.len();
-    book.set_all(known.into_iter().map(|(user, config)| (user, config.policy())))?;
-
     let keys = Arc::new(KeyRing::new(config.keys.clone()));
     let model = Model::builtin();
     let models: Vec<_> = model.iter().map(|model| installed(model)).collect();
@@ -173,7 +169,10 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         (None, Some(core)) => lines.push(format!("  AI core   at {}", core.url)),
         (None, None) => {}
     }
-    lines.push(format!("  database  {database} ({users} users with AIC)"));
+    lines.push(format!(
+        "  database  {database} ({} users with AIC)",
+        control.follower.users()
+    ));
     lines.push(format!("  model     {model_version}"));
     if config.dev {
         lines.push("  dev       key devkey, secret secret; not for production".to_owned());
@@ -213,9 +212,12 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         tracing::warn!("the last rows and events were not stored in time");
         books.abort();
     }
-    drop(control.dispatcher);
+    drop((control.dispatcher, control.follower));
     writer.flush().await;
     record.flush().await;
+    if let Err(error) = lease.end().await {
+        tracing::warn!(%error, "the server's lease was not given back");
+    }
     store.close().await;
     Ok(())
 }

@@ -13,7 +13,6 @@ use tokio::sync::mpsc;
 use crate::alert::{AlertEngine, AlertKind, AlertRules, Change, Subject};
 use crate::baseline::Baselines;
 use crate::clock::Clock;
-use crate::experiments;
 use crate::metrics as figures;
 
 /// Rows that may wait: ten seconds of a thousand tracks.
@@ -28,9 +27,6 @@ const CHANGES_MAX: usize = 1_024;
 const QUIET: std::time::Duration = std::time::Duration::from_secs(300);
 /// How often it is looked whether a check is due.
 const LOOK_EVERY: std::time::Duration = std::time::Duration::from_millis(100);
-/// How often the tenants' running experiments are read again: another server may have started one.
-const EXPERIMENTS_EVERY: std::time::Duration = std::time::Duration::from_secs(30);
-
 /// How often the control arms' rates are summed anew.
 const BASELINES_EVERY: std::time::Duration = std::time::Duration::from_secs(300);
 
@@ -127,8 +123,6 @@ struct Task {
 impl Task {
     async fn run(mut self, mut rows: mpsc::Receiver<MetricRow>, mut events: mpsc::Receiver<Event>) {
         self.restore().await;
-        let mut refresh = tokio::time::interval(EXPERIMENTS_EVERY);
-        refresh.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut sum = tokio::time::interval(BASELINES_EVERY);
         sum.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut look = tokio::time::interval(LOOK_EVERY);
@@ -145,7 +139,6 @@ impl Task {
                     None => told = false,
                 },
                 _ = look.tick() => self.check().await,
-                _ = refresh.tick() => self.refresh().await,
                 _ = sum.tick() => self.sum().await,
             }
         }
@@ -168,13 +161,6 @@ impl Task {
             }
         }
         figures::raised(self.engine.raised());
-    }
-
-    async fn refresh(&self) {
-        let Self { config, .. } = self;
-        if let Err(error) = experiments::reload(&config.store, &config.book, &config.tenants).await {
-            tracing::warn!(%error, "experiments cannot be read");
-        }
     }
 
     async fn sum(&self) {

@@ -16,6 +16,7 @@
 //!     store: Store::open("memory").await?,
 //!     keys: Arc::new(KeyRing::new([("devkey", "secret")])),
 //!     book: Arc::new(PolicyBook::new()),
+//!     turn: Turn::default(),
 //!     models: Vec::new(),
 //!     price_per_gb: 0.09,
 //!     reach: Reach::Public,
@@ -35,6 +36,7 @@ mod body;
 mod caller;
 mod clock;
 mod experiments;
+mod follow;
 mod intake;
 mod metrics;
 mod openapi;
@@ -62,7 +64,7 @@ pub use alert::{AlertEngine, AlertKind, AlertRules, CHECK_EVERY, Change, SESSION
 pub use api::models::InstalledModel;
 pub use body::{BODY_MAX, BODY_TIMEOUT};
 pub use clock::{Clock, Now};
-pub use experiments::reload as reload_experiments;
+pub use follow::{Follower, LOOK_EVERY, Turn};
 pub use intake::{EVENTS_MAX, Intake, IntakeConfig, ROWS_MAX};
 pub use origins::{check_origins, open_to};
 pub use rate::{CALLERS_MAX, RateLimit};
@@ -84,6 +86,8 @@ pub struct ControlState {
     pub keys: Arc<KeyRing>,
     /// What the media path obeys.
     pub book: Arc<PolicyBook>,
+    /// Whose turn it is to change the book; shared with the [`Follower`].
+    pub turn: Turn,
     /// Models that the server can code with.
     pub models: Vec<InstalledModel>,
     /// Dollars for one gigabyte of egress, for the savings' worth.
@@ -111,9 +115,6 @@ impl ControlState {
 struct Shared {
     state: ControlState,
     limiter: Mutex<Limiter>,
-    /// Held from a configuration's commit until its policy is in the book, so that of two changes the later wins in
-    /// both places.
-    turn: tokio::sync::Mutex<()>,
 }
 
 /// The API under [`API`] and [`DASHBOARD`], its document and docs, and `/healthz`. It has no fallback of its own, so it
@@ -124,7 +125,6 @@ pub fn router(state: ControlState) -> Router {
     let shared = Arc::new(Shared {
         limiter: Mutex::new(Limiter::new(state.rate)),
         state,
-        turn: tokio::sync::Mutex::new(()),
     });
     routes
         .route(&format!("{API}/{{*path}}"), any(api::health::no_such_path))

@@ -57,9 +57,19 @@ impl PolicyBook {
 
     /// Sets several at once: readers see all of them or none.
     pub fn set_all(&self, policies: impl IntoIterator<Item = (UserKey, Policy)>) -> Result<(), BookFull> {
+        self.amend(|_| false, policies)
+    }
+
+    /// Forgets some users, who have the default policy again, and sets others, at once.
+    pub fn amend(
+        &self,
+        forgotten: impl Fn(&UserKey) -> bool,
+        policies: impl IntoIterator<Item = (UserKey, Policy)>,
+    ) -> Result<(), BookFull> {
         let _turn = self.turn();
         let old = self.page.load();
         let mut next = old.next();
+        next.policies.retain(|user, _| !forgotten(user));
         for (user, policy) in policies {
             next.policies.insert(user, Arc::new(policy));
         }
@@ -165,6 +175,25 @@ mod tests {
             "another tenant's ada is somebody else"
         );
     }
+
+    #[test]
+    fn some_are_forgotten_and_others_set_at_once() {
+        let book = PolicyBook::new();
+        let on = Policy {
+            active: true,
+            ..AicConfig::default().policy()
+        };
+        let [ada, bob, eve] = ["ada", "bob", "eve"].map(|user| UserKey::new("one", user));
+        book.set_all([(ada.clone(), on.clone()), (bob.clone(), on.clone())])
+            .unwrap();
+        book.amend(|user| *user != bob, [(eve.clone(), on)]).unwrap();
+        assert_eq!(book.version(), 2);
+        assert_eq!(
+            [&ada, &bob, &eve].map(|user| book.get(user).active),
+            [false, true, true]
+        );
+    }
+
     #[test]
     fn a_running_experiment_changes_the_policy_of_those_with_aic_on_until_it_ends() {
         let book = PolicyBook::new();

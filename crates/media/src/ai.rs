@@ -9,6 +9,7 @@ use auralink_types::{Event, MetricRow, Rung};
 use tokio::sync::{Notify, mpsc};
 
 use crate::participant::TrackKey;
+use crate::wall::WallClock;
 
 /// Rows that may wait for the store; beyond it they are dropped and counted.
 pub const ROWS: usize = 4096;
@@ -77,8 +78,8 @@ pub(crate) struct AiState {
     pub(crate) timers: BTreeSet<(Instant, TrackKey)>,
     /// How legs come back to a core that failed.
     pub(crate) gate: ProbeGate,
-    /// The wall clock at one instant; later times are counted from it, so that steps of the clock don't matter.
-    pub(crate) epoch: (Instant, SystemTime),
+    /// What rows and events are dated by.
+    pub(crate) wall: WallClock,
 }
 
 impl AiState {
@@ -89,17 +90,12 @@ impl AiState {
             streams: HashMap::new(),
             timers: BTreeSet::new(),
             gate: ProbeGate::new(),
-            epoch: (now, wall),
+            wall: WallClock::new(now, wall),
         }
     }
 
     /// Microseconds since the Unix epoch.
     pub(crate) fn wall_us(&self, now: Instant) -> i64 {
-        let since = self
-            .epoch
-            .1
-            .duration_since(SystemTime::UNIX_EPOCH)
-            .unwrap_or_default();
-        (since + now.saturating_duration_since(self.epoch.0)).as_micros() as i64
+        self.wall.at(now)
     }
 }

@@ -45,6 +45,7 @@ pub mod tap;
 mod track;
 mod transport;
 mod video;
+mod wall;
 
 pub use ai::{Ai, EVENTS, ROWS};
 pub use config::MediaConfig;

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 
 use tokio::net::UdpSocket;
 use tokio::sync::{Notify, mpsc};
@@ -53,6 +53,7 @@ pub(crate) async fn run(
         transmit(&socket, &mut board, None);
         let now = Instant::now();
         if now >= board.poll_timeout() {
+            board.handle_clock(now, SystemTime::now());
             board.handle_timeout(now);
             transmit(&socket, &mut board, None);
         }

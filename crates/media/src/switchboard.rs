@@ -148,6 +148,22 @@ impl Switchboard {
         }
     }
 
+    /// What the system's wall clock says; to be told before time passes.
+    pub fn handle_clock(&mut self, now: Instant, wall: SystemTime) {
+        let calls = !self.rooms.is_empty();
+        let Some(by_us) = self.ai.wall.read(now, wall, calls) else {
+            return;
+        };
+        let seconds = by_us / 1_000_000;
+        tracing::warn!(
+            seconds,
+            "the clock was set; what is told from now on is dated by it"
+        );
+        self.in_every_room(now, |room, cx| {
+            room.happened(cx, now, EventKind::Redated { by_us });
+        });
+    }
+
     /// Time has passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         while let Some((due, id)) = self.timers.first().copied().filter(|(due, _)| *due <= now) {

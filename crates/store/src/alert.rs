@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use auralink_types::{SessionId, TenantId, UserId};
+use auralink_types::{SessionId, TenantId, UserId, UserKey};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::database::Tx;
+use crate::erasure;
 use crate::error::StoreError;
-use crate::names::Named as _;
+use crate::names::{Named as _, named};
 use crate::outbox::{self, Announcement};
 use crate::page::{Cursor, Order, Page};
+use crate::parents;
 use crate::row::Row;
 use crate::scoped::Scoped;
 use crate::sql::Sql;
@@ -50,6 +52,19 @@ pub enum Severity {
     /// Somebody must look now.
     Critical,
 }
+
+named!(AlertKind {
+    FallbackRate = "fallback_rate",
+    Quality = "quality",
+    Latency = "latency",
+    ErrorBudget = "error_budget",
+    Capacity = "capacity",
+});
+named!(Severity {
+    Info = "info",
+    Warning = "warning",
+    Critical = "critical",
+});
 
 /// An alert about to be raised.
 #[derive(Clone, Debug, PartialEq)]
@@ -173,7 +188,14 @@ impl Store {
         let raised = match known {
             Some(alert) => Raised { alert, fresh: false },
             None => {
-                let alert = insert(&mut tx, new, now).await?;
+                // About somebody erased meanwhile it tells the tenant, and names nobody.
+                let key = new.user.as_ref().map(|user| UserKey {
+                    tenant: new.tenant.clone(),
+                    user: user.clone(),
+                });
+                let gone = erasure::gone(&mut tx, &self.names, &key).await?;
+                let user = key.filter(|key| gone.get(key).is_none_or(|them| !them.bars(now)));
+                let alert = insert(&mut tx, new, user.as_ref(), now).await?;
                 outbox::enqueue(&mut tx, &event(ALERT_RAISED, &alert, now)).await?;
                 Raised { alert, fresh: true }
             }
@@ -281,13 +303,14 @@ async fn see_again(
     tx.row(sql).await
 }
 
-async fn insert(tx: &mut Tx, new: &NewAlert, now: Timestamp) -> Result<Alert, StoreError> {
-    if let Some(user) = &new.user {
-        let key = auralink_types::UserKey {
-            tenant: new.tenant.clone(),
-            user: user.clone(),
-        };
-        crate::parents::ensure_user(tx, &key, now).await?;
+async fn insert(
+    tx: &mut Tx,
+    new: &NewAlert,
+    user: Option<&UserKey>,
+    now: Timestamp,
+) -> Result<Alert, StoreError> {
+    if let Some(user) = user {
+        parents::ensure_user(tx, user, now).await?;
     }
     let sql = Sql::new(format!(
         "INSERT INTO aic_alerts (alert_id, tenant_id, user_id, session_id, key, kind, severity, message, value, \
@@ -298,7 +321,7 @@ async fn insert(tx: &mut Tx, new: &NewAlert, now: Timestamp) -> Result<Alert, St
     let sql = sql
         .with(format!("AL_{}", Uuid::now_v7().simple()))
         .with(&new.tenant)
-        .with(new.user.as_ref())
+        .with(user.map(|key| &key.user))
         .with(new.session.as_ref())
         .with(new.key.as_str())
         .with(new.kind.to_name())

@@ -6,6 +6,7 @@ use auralink_types::{CallId, Event, EventKind, RoomName, SessionRef, UserId, Use
 use serde::Serialize;
 
 use crate::database::Tx;
+use crate::erasure;
 use crate::error::StoreError;
 use crate::names::Named as _;
 use crate::outbox::{self, Announcement};
@@ -57,9 +58,15 @@ impl Store {
     /// Keeps what happened in a call, and tells webhooks, in one transaction. The rows are the same however often it
     /// is told; webhooks hear of it each time.
     pub async fn record(&self, event: &Event) -> Result<(), StoreError> {
+        if let EventKind::Redated { by_us } = event.kind {
+            return self.redate(event, by_us).await;
+        }
         let at = Timestamp::from_micros(event.ts_us);
         let mut tx = self.write().await?;
-        ensure_call(&mut tx, event, at).await?;
+        let Some(event) = &erasure::admit(&mut tx, &self.names, event).await? else {
+            return tx.commit().await;
+        };
+        ensure_call(&mut tx, event, at, self.server.get()).await?;
         if let Some(user) = event.kind.user() {
             parents::ensure_user(&mut tx, &owner(event, user), at).await?;
         }
@@ -134,19 +141,26 @@ fn owner(event: &Event, user: &UserId) -> UserKey {
 }
 
 /// A metric row may have made the call before, without the room's name and with the time of its own second.
-async fn ensure_call(tx: &mut Tx, event: &Event, at: Timestamp) -> Result<(), StoreError> {
+async fn ensure_call(
+    tx: &mut Tx,
+    event: &Event,
+    at: Timestamp,
+    server: Option<&String>,
+) -> Result<(), StoreError> {
     let sql = Sql::new(
-        "INSERT INTO calls (tenant_id, call_id, room, started_at_us) VALUES ($1, $2, $3, $4) \
-         ON CONFLICT (tenant_id, call_id) DO UPDATE SET room = excluded.room, started_at_us = \
+        "INSERT INTO calls (tenant_id, call_id, room, started_at_us, server_id) VALUES ($1, $2, $3, $4, $5) \
+         ON CONFLICT (tenant_id, call_id) DO UPDATE SET room = excluded.room, \
+         server_id = coalesce(calls.server_id, excluded.server_id), started_at_us = \
          CASE WHEN excluded.started_at_us < calls.started_at_us THEN excluded.started_at_us \
          ELSE calls.started_at_us END WHERE calls.room <> excluded.room \
-         OR excluded.started_at_us < calls.started_at_us",
+         OR excluded.started_at_us < calls.started_at_us OR calls.server_id IS NULL",
     );
     let sql = sql
         .with(&event.tenant)
         .with(&event.call_id)
         .with(&event.room)
-        .with(at);
+        .with(at)
+        .with(server.map(String::as_str));
     tx.execute(sql).await?;
     Ok(())
 }
@@ -157,6 +171,7 @@ async fn keep(tx: &mut Tx, event: &Event, at: Timestamp) -> Result<(), StoreErro
         EventKind::CallStarted
         | EventKind::TrackPublished { .. }
         | EventKind::TrackUnpublished { .. }
+        | EventKind::Redated { .. }
         | EventKind::FallbackTriggered { .. }
         | EventKind::FallbackRecovered { .. } => {
             return Ok(());

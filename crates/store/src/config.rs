@@ -106,6 +106,16 @@ async fn read(tx: &mut Tx, owner: &UserKey) -> Result<Option<StoredConfig>, Stor
     found.as_ref().map(from_row).transpose()
 }
 
+/// Configurations with a later revision than that.
+pub(crate) async fn written_since(
+    tx: &mut Tx,
+    revision: u64,
+) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
+    let sql = Sql::new(format!("SELECT {COLUMNS} FROM aic_configs WHERE revision > $1"));
+    let rows = tx.rows(sql.with(int(revision))).await?;
+    configs(&rows)
+}
+
 pub(crate) async fn in_force(store: &Store) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
     let mut tx = store.read().await?;
     let sql = Sql::new(format!(
@@ -113,10 +123,19 @@ pub(crate) async fn in_force(store: &Store) -> Result<Vec<(UserKey, AicConfig)>,
     ));
     let rows = tx.rows(sql).await?;
     tx.commit().await?;
+    configs(&rows)
+}
+
+fn configs(rows: &[Row]) -> Result<Vec<(UserKey, AicConfig)>, StoreError> {
     let stored = rows.iter().map(from_row);
     stored
         .map(|stored| stored.map(|stored| (stored.owner, stored.config)))
         .collect()
+}
+
+/// From here to the transaction's end nobody else changes this user's configuration.
+pub(crate) async fn lock(tx: &mut Tx, owner: &UserKey) -> Result<(), StoreError> {
+    tx.lock(&format!("config {} {}", owner.tenant, owner.user)).await
 }
 
 /// What a change does to the configuration that is stored, or to the default.
@@ -154,8 +173,7 @@ async fn write(
     now: Timestamp,
 ) -> Result<StoredConfig, StoreError> {
     // What is read next must not change before it is written.
-    tx.lock(&format!("config {} {}", owner.tenant, owner.user))
-        .await?;
+    lock(tx, owner).await?;
     let prior = read(tx, owner).await?;
     let current = prior.as_ref().map_or(0, |prior| prior.version);
     if expected.is_some_and(|expected| expected != current) {

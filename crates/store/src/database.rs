@@ -114,6 +114,25 @@ impl Tx {
         Ok(())
     }
 
+    /// Likewise, beside others who share it and against nobody but those who hold it alone.
+    pub(crate) async fn lock_shared(&mut self, name: &str) -> Result<(), StoreError> {
+        if let Self::Postgres(_) = self {
+            let sql = Sql::new(
+                "SELECT 1 AS one FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))) AS l",
+            );
+            self.row(sql.with(name)).await?;
+        }
+        Ok(())
+    }
+
+    /// The select that makes rows of the first value, a list of texts as JSON.
+    pub(crate) const fn members(&self) -> &'static str {
+        match self {
+            Self::Sqlite(_) => "SELECT value FROM json_each($1)",
+            Self::Postgres(_) => "SELECT jsonb_array_elements_text($1)",
+        }
+    }
+
     /// For chores that may take longer than an answer may.
     pub(crate) async fn no_time_limit(&mut self) -> Result<(), StoreError> {
         if let Self::Postgres(_) = self {

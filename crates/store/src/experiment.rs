@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::audit;
 use crate::error::StoreError;
-use crate::names::Named as _;
+use crate::names::{Named as _, named};
 use crate::page::{Cursor, Order, Page};
 use crate::row::Row;
 use crate::scoped::Scoped;
@@ -33,6 +33,11 @@ pub enum Unit {
     /// A call, with all its users.
     Call,
 }
+
+named!(Unit {
+    User = "user",
+    Call = "call",
+});
 
 /// One way of doing things.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

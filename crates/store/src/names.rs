@@ -2,10 +2,7 @@
 
 use auralink_types::{Media, Mode, NetworkClass, QualityMetric, Reason, SavingsBasis};
 
-use crate::alert::{AlertKind, Severity};
 use crate::error::StoreError;
-use crate::experiment::Unit;
-use crate::webhook::DeliveryState;
 
 /// A closed set with one name for each member.
 pub(crate) trait Named: Sized + Copy {
@@ -20,9 +17,10 @@ pub(crate) trait Named: Sized + Copy {
     }
 }
 
+/// Names the members of a set; a set of the store's own does it where it is defined.
 macro_rules! named {
     ($kind:ident { $($member:ident = $name:literal),+ $(,)? }) => {
-        impl Named for $kind {
+        impl $crate::names::Named for $kind {
             fn to_name(self) -> &'static str {
                 match self {
                     $(Self::$member => $name,)+
@@ -38,6 +36,8 @@ macro_rules! named {
         }
     };
 }
+
+pub(crate) use named;
 
 named!(Media {
     Audio = "audio",
@@ -80,25 +80,3 @@ impl Named for Reason {
         Self::parse(name)
     }
 }
-
-named!(AlertKind {
-    FallbackRate = "fallback_rate",
-    Quality = "quality",
-    Latency = "latency",
-    ErrorBudget = "error_budget",
-    Capacity = "capacity",
-});
-named!(Severity {
-    Info = "info",
-    Warning = "warning",
-    Critical = "critical",
-});
-named!(DeliveryState {
-    Pending = "pending",
-    Delivered = "delivered",
-    Lost = "lost",
-});
-named!(Unit {
-    User = "user",
-    Call = "call",
-});

@@ -20,11 +20,20 @@ const KNOWN_MAX: usize = 20_000;
 pub(crate) type Parent<'a> = (&'a MetricRow, i64);
 
 /// What a batch needs before its rows; sorted by key, so that two servers lock them in one order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Parents<'a> {
     pub(crate) users: Vec<Parent<'a>>,
     pub(crate) calls: Vec<Parent<'a>>,
     pub(crate) sessions: Vec<Parent<'a>>,
+}
+
+impl<'a> Parents<'a> {
+    /// Leaves those out whose rows are not wanted.
+    pub(crate) fn retain(&mut self, wanted: impl Fn(&MetricRow) -> bool) {
+        for parents in [&mut self.users, &mut self.calls, &mut self.sessions] {
+            parents.retain(|(row, _)| wanted(row));
+        }
+    }
 }
 
 /// Sessions whose parents were written before.

@@ -1,13 +1,15 @@
 //! What is kept about one user: all of it handed out, or all of it erased (GDPR articles 15, 17 and 20).
 
-use auralink_types::UserKey;
+use auralink_types::{CallId, UserKey};
 use serde::Serialize;
 use serde_json::json;
-use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 
 use crate::audit::{self, ERASED};
+use crate::changes;
+use crate::config;
 use crate::database::{Database, Tx, Who};
+use crate::erasure;
 use crate::error::StoreError;
 use crate::rollup;
 use crate::row::Row;
@@ -102,14 +104,16 @@ impl Scoped {
         Ok(count)
     }
 
-    /// Erases every row about the handle's user, sums and materialized views included. What stays is a note that
-    /// somebody was erased, with a hash in place of the name. Experiments and a tenant's model windows keep figures in
-    /// which he cannot be made out.
+    /// Erases every row about the handle's user, sums and materialized views included; what is still on its way stays
+    /// out when it comes (`erasure`). What stays is a note that somebody was erased, with a keyed hash in place of the
+    /// name. Experiments and a tenant's model windows keep figures in which he cannot be made out.
     pub async fn erase(&self, now: Timestamp) -> Result<Erased, StoreError> {
         let owner = self.owner()?;
         // The policies of people allow no deletion; whether he may was settled when the handle was made.
         let mut tx = self.store.write().await?;
         tx.no_time_limit().await?;
+        config::lock(&mut tx, &owner).await?;
+        erasure::begin(&mut tx).await?;
         let mut rows = 0;
         for personal in &PERSONAL {
             let Personal { table, user, .. } = personal;
@@ -121,23 +125,38 @@ impl Scoped {
                 .await?
                 .count("rows")?;
         }
-        forget(&mut tx, &owner).await?;
+        let calls = forget(&mut tx, &owner).await?;
         let mut actor = self.actor.clone();
         if actor.key == owner {
             actor.key.user = ERASED.into();
         }
-        let name = format!("{}\n{}", owner.tenant, owner.user);
-        let detail = json!({ "rows": rows, "subject_sha256": format!("{:x}", Sha256::digest(name)) });
+        let names = &self.store.names;
+        let subject = names.of_user(&owner);
+        let detail = json!({ "rows": rows, "subject": subject });
         audit::append(&mut tx, &actor, &ERASED.into(), "user.erase", detail, now).await?;
-        if matches!(self.store.database, Database::Postgres(_)) {
-            rollup::show(&mut tx).await?;
+        // Last, because all changes of configurations wait for it.
+        changes::count(&mut tx).await?;
+        for call in &calls {
+            erasure::remember(&mut tx, names.of_call(&owner.tenant, call), now).await?;
         }
+        erasure::remember(&mut tx, subject, now).await?;
         tx.commit().await?;
+        match &self.store.database {
+            Database::Sqlite(_) => self.store.scrub_if_small(now).await,
+            // After the rest, which lets nobody write: should it fail, who asks again finds it done.
+            Database::Postgres(_) => {
+                let mut tx = self.store.write().await?;
+                tx.no_time_limit().await?;
+                rollup::show(&mut tx).await?;
+                tx.commit().await?;
+            }
+        }
         Ok(Erased { rows })
     }
 }
 
-async fn forget(tx: &mut Tx, owner: &UserKey) -> Result<(), StoreError> {
+/// Returns the calls that went with him and of which more will be told.
+async fn forget(tx: &mut Tx, owner: &UserKey) -> Result<Vec<CallId>, StoreError> {
     let both = |text: &str| Sql::new(text).with(&owner.tenant).with(&owner.user);
     // A call that was his alone goes with him, and what was told of it: its room may bear his name.
     let alone = "tenant_id = $1 AND EXISTS (SELECT 1 FROM call_participants p WHERE p.tenant_id = calls.tenant_id \
@@ -147,17 +166,28 @@ async fn forget(tx: &mut Tx, owner: &UserKey) -> Result<(), StoreError> {
         AND p.call_id = calls.call_id AND p.user_id <> $2) \
         AND NOT EXISTS (SELECT 1 FROM aic_sessions s WHERE s.tenant_id = calls.tenant_id \
         AND s.call_id = calls.call_id AND s.user_id <> $2)";
-    tx.execute(both(&format!(
-        "DELETE FROM webhook_events WHERE tenant_id = $1 AND subject IN (SELECT call_id FROM calls WHERE {alone})"
-    )))
-    .await?;
+    let open = both(&format!(
+        "SELECT call_id FROM calls WHERE {alone} AND ended_at_us IS NULL"
+    ));
+    let open = tx.rows(open).await?;
+    // Others were in a call whose room bears his name: it stays without.
+    let named = "tenant_id = $1 AND room = $2";
+    for calls in [alone, named] {
+        tx.execute(both(&format!(
+            "DELETE FROM webhook_events WHERE tenant_id = $1 AND subject IN (SELECT call_id FROM calls WHERE {calls})"
+        )))
+        .await?;
+    }
     tx.execute(both(&format!("DELETE FROM calls WHERE {alone}")))
+        .await?;
+    tx.execute(both(&format!("UPDATE calls SET room = $3 WHERE {named}")).with(ERASED))
         .await?;
     // Foreign keys take along all that hangs on him.
     tx.execute(both("DELETE FROM users WHERE tenant_id = $1 AND user_id = $2"))
         .await?;
+    // Looks at a room tell its name.
     tx.execute(both(
-        "DELETE FROM audit_log WHERE tenant_id = $1 AND user_id = $2",
+        "DELETE FROM audit_log WHERE tenant_id = $1 AND (user_id = $2 OR detail ->> 'room' = $2)",
     ))
     .await?;
     let renamed = |table: &str, column: &str| {
@@ -166,7 +196,8 @@ async fn forget(tx: &mut Tx, owner: &UserKey) -> Result<(), StoreError> {
     };
     tx.execute(renamed("audit_log", "actor")).await?;
     tx.execute(renamed("aic_alerts", "acked_by")).await?;
-    Ok(())
+    let calls = open.iter().map(|row| Ok(row.text("call_id")?.into()));
+    calls.collect()
 }
 
 fn chunk(personal: &Personal, owner: &UserKey, after: Option<Vec<Value>>) -> Sql {

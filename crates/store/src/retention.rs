@@ -6,7 +6,9 @@ use auralink_types::FieldError;
 use serde::Deserialize;
 
 use crate::database::Database;
+use crate::erasure::REMEMBERED;
 use crate::error::StoreError;
+use crate::lease::{self, UNHELD};
 use crate::sql::Sql;
 use crate::store::Store;
 use crate::timestamp::Timestamp;
@@ -23,13 +25,22 @@ const SILENT: Duration = Duration::from_secs(3600);
 /// Rows that SQLite removes in one transaction, so that the writer of metric rows waits for none of it long.
 const CHUNK: u32 = 20_000;
 
+/// A user of whom nothing is left but that he was here.
+const FORGOTTEN: &str = "created_at_us < $1 \
+    AND NOT EXISTS (SELECT 1 FROM aic_configs x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM call_participants x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM aic_sessions x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM aic_usage_hours x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM aic_alerts x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id) \
+    AND NOT EXISTS (SELECT 1 FROM webhook_events x WHERE x.tenant_id = users.tenant_id AND x.user_id = users.user_id)";
+
 /// How long rows are kept, in days.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Retention {
     /// Metric rows, second by second.
     pub metrics_days: u32,
-    /// Rollups, sessions, calls and exposures.
+    /// Rollups, sessions, calls, exposures, and users of whom nothing else is left.
     pub history_days: u32,
     /// Resolved alerts.
     pub alerts_days: u32,
@@ -117,6 +128,8 @@ impl Store {
                 before(retention.webhooks_days),
             ),
             ("audit_log", "at_us < $1", before(retention.audit_days)),
+            ("users", FORGOTTEN, history),
+            ("erasures", "erased_at_us < $1", now.minus(REMEMBERED)),
         ] {
             done.rows += self.remove(table, condition, before).await?;
         }
@@ -126,7 +139,9 @@ impl Store {
         );
         let mut tx = self.write().await?;
         tx.execute(sql.with(now.minus(SILENT))).await?;
+        lease::close_unheld(&mut tx, now.minus(UNHELD)).await?;
         tx.commit().await?;
+        self.scrub_if_due(now).await?;
         Ok(done)
     }
 

@@ -24,6 +24,7 @@ pub(crate) fn sqlite() -> Migrator {
         1 "first tables" "0001_first_tables.sql",
         2 "rollups and outbox" "0002_rollups_and_outbox.sql",
         3 "predictions" "0003_predictions.sql",
+        4 "servers and erasures" "0004_servers_and_erasures.sql",
     ))
 }
 
@@ -33,6 +34,7 @@ pub(crate) fn postgres() -> Migrator {
         1 "first tables" "0001_first_tables.sql",
         2 "rollups" "0002_rollups.sql",
         3 "predictions" "0003_predictions.sql",
+        4 "servers and erasures" "0004_servers_and_erasures.sql",
     ))
 }
 

@@ -1,5 +1,6 @@
 //! Opening the database, and what the server itself asks of it.
 
+use std::sync::{Arc, OnceLock};
 use std::time::SystemTime;
 
 use auralink_types::{AicConfig, MetricRow, SessionId, TenantId, UserKey};
@@ -7,9 +8,11 @@ use auralink_types::{AicConfig, MetricRow, SessionId, TenantId, UserKey};
 use crate::actor::Actor;
 use crate::config;
 use crate::database::{Database, Tx, Who};
+use crate::erasure;
 use crate::error::StoreError;
 use crate::parents::Parents;
 use crate::postgres::{self, PostgresPool};
+use crate::pseudonym::Pseudonyms;
 use crate::schema::Pending;
 use crate::scoped::Scoped;
 use crate::sql::Sql;
@@ -33,6 +36,9 @@ impl Default for StoreOptions {
 #[derive(Clone, Debug)]
 pub struct Store {
     pub(crate) database: Database,
+    pub(crate) names: Pseudonyms,
+    /// The server that writes, once it has a lease.
+    pub(crate) server: Arc<OnceLock<String>>,
 }
 
 impl Store {
@@ -49,7 +55,14 @@ impl Store {
         } else {
             Database::Sqlite(SqlitePools::open(url).await?)
         };
-        Ok(Self { database })
+        let mut tx = database.read(Who::Server).await?;
+        let state = tx.one(Sql::new("SELECT erasure_key FROM aic_state")).await?;
+        tx.commit().await?;
+        Ok(Self {
+            names: Pseudonyms::from_row(&state)?,
+            database,
+            server: Arc::default(),
+        })
     }
 
     /// The migrations that a database lacks; it is left as it is. An error when it is newer than this program, or one
@@ -104,16 +117,28 @@ impl Store {
         }
     }
 
-    /// Writes the rows, and those of the parents that may be missing, in one transaction.
+    /// Writes the rows, and those of the parents that may be missing, in one transaction; what is about somebody erased
+    /// stays out. Returns how many rows were welcome.
     pub(crate) async fn write_metrics(
         &self,
         rows: &[MetricRow],
-        parents: &Parents<'_>,
-    ) -> Result<(), StoreError> {
-        match &self.database {
-            Database::Sqlite(pools) => sqlite::metrics::write(pools, rows, parents).await,
-            Database::Postgres(pool) => postgres::metrics::write(pool, rows, parents).await,
+        mut parents: Parents<'_>,
+    ) -> Result<usize, StoreError> {
+        let mut tx = self.write().await?;
+        let gone = erasure::gone(&mut tx, &self.names, rows.iter().map(|row| &row.owner)).await?;
+        let welcome = |row: &MetricRow| {
+            let them = gone.get(&row.owner);
+            them.is_none_or(|them| !them.bars(Timestamp::from_micros(row.ts_us)))
+        };
+        let rows: Vec<&MetricRow> = rows.iter().filter(|row| welcome(row)).collect();
+        parents.retain(welcome);
+        let count = rows.len();
+        match &mut tx {
+            Tx::Sqlite(tx) => sqlite::metrics::write(tx, &rows, &parents).await?,
+            Tx::Postgres(tx) => postgres::metrics::write(tx, rows, &parents).await?,
         }
+        tx.commit().await?;
+        Ok(count)
     }
 
     /// As the server itself.

@@ -7,7 +7,7 @@ use uuid::Uuid;
 
 use crate::audit;
 use crate::error::StoreError;
-use crate::names::Named as _;
+use crate::names::{Named as _, named};
 use crate::page::{Cursor, Order, Page};
 use crate::row::Row;
 use crate::scoped::Scoped;
@@ -89,6 +89,12 @@ pub enum DeliveryState {
     /// It was given up.
     Lost,
 }
+
+named!(DeliveryState {
+    Pending = "pending",
+    Delivered = "delivered",
+    Lost = "lost",
+});
 
 /// A delivery as an operator sees it.
 #[derive(Clone, Debug, PartialEq, Serialize)]

@@ -35,7 +35,7 @@ pub struct WriterStats {
     pub written: u64,
     /// Rows lost because the queue or the spool was full.
     pub dropped: u64,
-    /// Rows that no table would take.
+    /// Rows that no table would take, those about users erased meanwhile among them.
     pub refused: u64,
 }
 
@@ -176,7 +176,7 @@ impl Task {
         while self.spool.len() > 0 {
             let batch = self.spool.take(BATCH_MAX);
             match self.write(&batch).await {
-                Ok(()) => add(&self.counts.written, batch.len() as u64),
+                Ok(written) => self.count(written, batch.len()),
                 Err(error) if error.is_transient() => return self.give_back(batch, &error),
                 // One bad row must not cost its neighbours.
                 Err(_) => {
@@ -190,13 +190,13 @@ impl Task {
     }
 
     /// One batch in one transaction. Parents known from before are not written again, unless one has been erased since.
-    async fn write(&mut self, rows: &[MetricRow]) -> Result<(), StoreError> {
+    async fn write(&mut self, rows: &[MetricRow]) -> Result<usize, StoreError> {
         let mut parents = self.known.missing(rows);
-        let mut done = self.write_with(rows, &parents).await;
+        let mut done = self.write_with(rows, parents.clone()).await;
         if matches!(done, Err(StoreError::Refused(_))) {
             self.known.forget();
             parents = self.known.missing(rows);
-            done = self.write_with(rows, &parents).await;
+            done = self.write_with(rows, parents.clone()).await;
         }
         if done.is_ok() {
             self.known.remember(&parents);
@@ -204,7 +204,7 @@ impl Task {
         done
     }
 
-    async fn write_with(&self, rows: &[MetricRow], parents: &Parents<'_>) -> Result<(), StoreError> {
+    async fn write_with(&self, rows: &[MetricRow], parents: Parents<'_>) -> Result<usize, StoreError> {
         let writing = self.store.write_metrics(rows, parents);
         tokio::time::timeout(WRITE_TIMEOUT, writing)
             .await
@@ -215,7 +215,7 @@ impl Task {
         let mut rows = batch.into_iter();
         while let Some(row) = rows.next() {
             match self.write(std::slice::from_ref(&row)).await {
-                Ok(()) => add(&self.counts.written, 1),
+                Ok(written) => self.count(written, 1),
                 Err(error) if error.is_transient() => {
                     return Err((std::iter::once(row).chain(rows).collect(), error));
                 }
@@ -226,6 +226,11 @@ impl Task {
             }
         }
         Ok(())
+    }
+
+    fn count(&self, written: usize, of: usize) {
+        add(&self.counts.written, written as u64);
+        add(&self.counts.refused, (of - written) as u64);
     }
 
     fn give_back(&mut self, batch: Vec<MetricRow>, error: &StoreError) -> bool {

@@ -54,6 +54,13 @@ pub enum EventKind {
     /// The room has stayed empty, or the server goes away.
     #[serde(rename = "call.ended")]
     CallEnded,
+    /// The server's clock was set: everything told of the call before is dated wrongly by as much. For the books alone;
+    /// webhooks don't hear of it.
+    #[serde(rename = "call.redated")]
+    Redated {
+        /// Microseconds to add to the dates of before.
+        by_us: i64,
+    },
     /// Somebody came in; coming back after a broken connection is not told again.
     #[serde(rename = "participant.joined")]
     ParticipantJoined {
@@ -138,6 +145,7 @@ impl EventKind {
         match self {
             Self::CallStarted => "call.started",
             Self::CallEnded => "call.ended",
+            Self::Redated { .. } => "call.redated",
             Self::ParticipantJoined { .. } => "participant.joined",
             Self::ParticipantLeft { .. } => "participant.left",
             Self::TrackPublished { .. } => "track.published",
@@ -152,7 +160,7 @@ impl EventKind {
     /// The user whose affair it is; `None` for the whole call's.
     pub const fn user(&self) -> Option<&UserId> {
         match self {
-            Self::CallStarted | Self::CallEnded => None,
+            Self::CallStarted | Self::CallEnded | Self::Redated { .. } => None,
             Self::ParticipantJoined { user, .. }
             | Self::ParticipantLeft { user, .. }
             | Self::TrackPublished { user, .. }
@@ -182,6 +190,7 @@ mod tests {
         vec![
             EventKind::CallStarted,
             EventKind::CallEnded,
+            EventKind::Redated { by_us: -1 },
             EventKind::ParticipantJoined {
                 user: user.clone(),
                 participant: participant.clone(),

@@ -165,7 +165,7 @@ async fn commit(
     condition: Precondition,
     whole: bool,
 ) -> Result<StoredConfig, Problem> {
-    let _turn = shared.turn.lock().await;
+    let _turn = shared.state.turn.take().await;
     let expected = match condition {
         Precondition::None => None,
         Precondition::Any => scope.config().await?.map(|stored| stored.version),

@@ -213,6 +213,7 @@ pub(crate) async fn create(State(shared): State<Arc<Shared>>, request: Request) 
     let new = body::json::<NewExperimentBody>(request).await?.check()?;
     let tenant = ask.tenant().clone();
     let task = tokio::spawn(async move {
+        let _turn = shared.state.turn.take().await;
         let made = ask.scope.create_experiment(&new, ask.now).await?;
         reload(&shared.state.store, &shared.state.book, &[tenant]).await?;
         Ok::<_, Problem>(made)
@@ -240,6 +241,7 @@ pub(crate) async fn end(
     let id = part(id)?;
     let tenant = ask.tenant().clone();
     let task = tokio::spawn(async move {
+        let _turn = shared.state.turn.take().await;
         let ended = ask.scope.end_experiment(&id, ask.now).await?;
         reload(&shared.state.store, &shared.state.book, &[tenant]).await?;
         Ok::<_, Problem>(ended)

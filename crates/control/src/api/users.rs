@@ -3,7 +3,7 @@
 use std::io;
 use std::sync::Arc;
 
-use auralink_store::StoreError;
+use auralink_store::{Actor, StoreError};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -99,9 +99,17 @@ pub(crate) async fn erase(
     let shared = Arc::clone(&shared);
     // A task of its own: a caller who hangs up must not leave a deleted policy in the book.
     let task = tokio::spawn(async move {
-        let _turn = shared.turn.lock().await;
         let erased = ask.scope.erase(ask.now).await?;
-        shared.state.book.remove(&owner);
+        // It may have taken long, and others' turns come first; whoever was erased may have come back meanwhile.
+        let _turn = shared.state.turn.take().await;
+        let themselves = Actor {
+            key: owner.clone(),
+            operator: false,
+        };
+        let back = shared.state.store.as_user(themselves).config().await?;
+        if back.is_none() {
+            shared.state.book.remove(&owner);
+        }
         Ok::<_, Problem>(erased)
     });
     let erased = task.await.map_err(|error| {

@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use auralink_control::{Clock, ControlState, InstalledModel, Now, RateLimit, Reach, router};
+use auralink_control::{Clock, ControlState, InstalledModel, Now, RateLimit, Reach, Turn, router};
 use auralink_engine::PolicyBook;
 use auralink_store::{MetricWriter, Store};
 use auralink_token::{Claims, KeyRing};
@@ -59,6 +59,7 @@ impl Api {
             store,
             keys: Arc::new(KeyRing::new([("one", "secret-one"), ("two", "secret-two")])),
             book: Arc::new(PolicyBook::new()),
+            turn: Turn::default(),
             models: vec![InstalledModel {
                 model_type: "encodec".into(),
                 model_version: "aic-speech-1".into(),

@@ -7,6 +7,7 @@ mod config;
 mod document;
 mod experiments;
 mod figures;
+mod follow;
 mod hostile;
 mod isolation;
 mod pages;

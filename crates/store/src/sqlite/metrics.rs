@@ -3,7 +3,6 @@
 use auralink_types::MetricRow;
 use sqlx::{QueryBuilder, Sqlite, Transaction};
 
-use super::SqlitePools;
 use crate::error::StoreError;
 use crate::names::Named;
 use crate::parents::Parents;
@@ -14,16 +13,14 @@ const ROWS_MAX: usize = 100;
 
 /// Writes the rows, and those of the parents that may be missing.
 pub(crate) async fn write(
-    pools: &SqlitePools,
-    rows: &[MetricRow],
+    tx: &mut Transaction<'static, Sqlite>,
+    rows: &[&MetricRow],
     parents: &Parents<'_>,
 ) -> Result<(), StoreError> {
-    let mut tx = pools.write.begin_with("BEGIN IMMEDIATE").await?;
-    write_parents(&mut tx, parents).await?;
+    write_parents(tx, parents).await?;
     for rows in rows.chunks(ROWS_MAX) {
-        write_rows(&mut tx, rows).await?;
+        write_rows(tx, rows).await?;
     }
-    tx.commit().await?;
     Ok(())
 }
 
@@ -75,7 +72,7 @@ async fn write_parents(
     Ok(())
 }
 
-async fn write_rows(tx: &mut Transaction<'static, Sqlite>, rows: &[MetricRow]) -> Result<(), StoreError> {
+async fn write_rows(tx: &mut Transaction<'static, Sqlite>, rows: &[&MetricRow]) -> Result<(), StoreError> {
     let mut sql = QueryBuilder::new(
         "INSERT INTO aic_metrics (tenant_id, user_id, call_id, session_id, track_id, ts_us, media, \
          original_bandwidth_kbps, compressed_bandwidth_kbps, savings_basis, inference_latency_ms, \

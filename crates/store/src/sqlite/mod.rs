@@ -1,6 +1,7 @@
 //! SQLite: a file, or memory. One writer, several readers, no set-up.
 
 pub(crate) mod metrics;
+mod scrub;
 
 use std::pin::Pin;
 use std::time::Duration;
@@ -130,6 +131,8 @@ pub(crate) async fn pending(url: &str) -> Result<Vec<Pending>, StoreError> {
 fn options() -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .foreign_keys(true)
+        // What is deleted is overwritten; see `scrub` for what that leaves.
+        .pragma("secure_delete", "ON")
         .busy_timeout(BUSY_TIMEOUT)
 }
 

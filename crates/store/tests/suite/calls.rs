@@ -10,6 +10,7 @@ both! {
     events_of_a_call_are_kept_in_whatever_order_they_and_its_rows_come,
     an_event_told_twice_makes_no_second_row,
     a_fallback_is_told_without_the_name_of_its_listener,
+    a_clock_that_is_set_during_a_call_makes_nobodys_stay_longer,
 }
 
 async fn events_of_a_call_are_kept_in_whatever_order_they_and_its_rows_come(db: Db) {
@@ -103,4 +104,62 @@ async fn a_fallback_is_told_without_the_name_of_its_listener(db: Db) {
     let payloads = db.texts("SELECT payload FROM webhook_events").await;
     assert!(payloads[0].contains("\"late\"") && payloads[0].contains("\"ada\""));
     assert!(!payloads[0].contains("bob"));
+}
+
+async fn a_clock_that_is_set_during_a_call_makes_nobodys_stay_longer(db: Db) {
+    let stay = |user: &str| (user.into(), format!("PA_{user}").as_str().into());
+    let joined = |name: &str| {
+        let (user, participant) = stay(name);
+        EventKind::ParticipantJoined { user, participant }
+    };
+    let left = |name: &str| {
+        let (user, participant) = stay(name);
+        EventKind::ParticipantLeft { user, participant }
+    };
+    let started = EventKind::SessionStarted(session("ada", "AS_1"));
+    // The server believes that it is years ago, until the fourth second.
+    const YEARS: i64 = 20 * 365 * 86_400;
+    for (seconds, kind) in [
+        (-YEARS, EventKind::CallStarted),
+        (-YEARS, joined("ada")),
+        (1 - YEARS, joined("bob")),
+        (2 - YEARS, started),
+        (3 - YEARS, left("bob")),
+        (
+            4,
+            EventKind::Redated {
+                by_us: YEARS * 1_000_000,
+            },
+        ),
+        (5, joined("eve")),
+        (9, EventKind::SessionEnded(session("ada", "AS_1"))),
+        (9, left("ada")),
+        (9, left("eve")),
+        (9, EventKind::CallEnded),
+    ] {
+        db.store
+            .record(&event("one", "RM_1", seconds, kind))
+            .await
+            .unwrap();
+    }
+    let spans = db
+        .texts(
+            "SELECT call_id || ' ' || CAST(started_at_us AS TEXT) || ' ' || CAST(ended_at_us AS TEXT) FROM calls \
+             UNION ALL SELECT participant_id || ' ' || CAST(joined_at_us AS TEXT) || ' ' || CAST(left_at_us AS TEXT) \
+             FROM call_participants UNION ALL SELECT session_id || ' ' || CAST(started_at_us AS TEXT) || ' ' \
+             || CAST(ended_at_us AS TEXT) FROM aic_sessions ORDER BY 1",
+        )
+        .await;
+    let span =
+        |name: &str, from: i64, to: i64| format!("{name} {} {}", at(from).as_micros(), at(to).as_micros());
+    let expected = [
+        span("AS_1", 2, 9),
+        span("PA_ada", 0, 9),
+        span("PA_bob", 1, 3),
+        span("PA_eve", 5, 9),
+        span("RM_1", 0, 9),
+    ];
+    assert_eq!(spans, expected);
+    let told = "SELECT count(*) FROM webhook_events WHERE event = 'call.redated'";
+    assert_eq!(db.number(told).await, 0);
 }

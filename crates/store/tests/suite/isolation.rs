@@ -294,7 +294,10 @@ async fn past_the_store_too_each_role_sees_its_own_rows_and_the_owner_of_the_tab
         let has = |name: &str| columns.iter().any(|column| column == name);
         if !has("tenant_id") {
             assert!(
-                matches!(table.as_str(), "aic_rollup_state"),
+                matches!(
+                    table.as_str(),
+                    "aic_rollup_state" | "aic_state" | "aic_servers" | "erasures"
+                ),
                 "{table} has no tenant"
             );
             continue;
@@ -406,6 +409,11 @@ async fn past_the_store_nobody_writes_a_foreign_row_or_lifts_the_protection() {
         ("auralink_user", "UPDATE aic_alerts SET message = 'x'"),
         ("auralink_user", "SELECT * FROM aic_performance_daily_all"),
         ("auralink_operator", "SELECT * FROM aic_performance_hourly_all"),
+        ("auralink_user", "SELECT erasure_key FROM aic_state"),
+        ("auralink_operator", "SELECT erasure_key FROM aic_state"),
+        ("auralink_user", "SELECT * FROM erasures"),
+        ("auralink_operator", "DELETE FROM erasures"),
+        ("auralink_operator", "UPDATE aic_servers SET beats = 0"),
         ("auralink_operator", "INSERT INTO users VALUES ('two', 'eve', 0)"),
         (
             "auralink_operator",

@@ -3,10 +3,13 @@
 
 mod alerts;
 mod calls;
+mod changes;
 mod configs;
+mod erasures;
 mod experiments;
 mod faults;
 mod isolation;
+mod leases;
 mod metrics;
 mod migrations;
 mod people;

@@ -13,14 +13,13 @@ both! {
     an_erased_operator_leaves_no_name_in_what_he_did,
     a_long_export_loses_nothing_between_its_chunks,
     a_user_erases_himself_and_no_other,
-    after_erasure_a_running_call_goes_on,
 }
 
 /// Columns that name a user, whatever the table.
 const NAMING: [&str; 3] = ["user_id", "actor", "acked_by"];
 
 /// How many rows of a table bear the text anywhere.
-async fn bearing(db: &Db, table: &str, text: &str) -> i64 {
+pub async fn bearing(db: &Db, table: &str, text: &str) -> i64 {
     let row = if db.is_postgres() {
         "t::text".to_owned()
     } else {
@@ -217,21 +216,4 @@ async fn a_user_erases_himself_and_no_other(db: Db) {
         2,
         "the note about this export, by him and about him"
     );
-}
-
-async fn after_erasure_a_running_call_goes_on(db: Db) {
-    let writer = auralink_store::MetricWriter::start(db.store.clone());
-    writer.push(row("one", "ada", "AS_1", at(1).as_micros()));
-    assert!(writer.flush().await);
-    let ada = user(&db.store, "one", "ada");
-    ada.erase(at(2)).await.unwrap();
-    // The writer believes that her session is stored.
-    writer.push(row("one", "ada", "AS_1", at(3).as_micros()));
-    assert!(writer.flush().await);
-    assert_eq!((writer.stats().written, writer.stats().refused), (2, 0));
-    let query = auralink_store::MetricQuery {
-        limit: 10,
-        ..Default::default()
-    };
-    assert_eq!(ada.metrics(&query).await.unwrap().rows.len(), 1);
 }
