@@ -248,7 +248,7 @@ impl Line {
                 TapOutput::Event(TapEvent::RungChanged { .. }) if ms > SETTLE_S * 1000 => {
                     self.call.switches += 1
                 }
-                TapOutput::Event(_) | TapOutput::Hint(_) => {}
+                TapOutput::Event(_) | TapOutput::Hint { .. } => {}
             }
         }
     }

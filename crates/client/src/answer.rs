@@ -14,6 +14,8 @@ pub struct LineTerms {
     pub red: Option<u8>,
     /// `a=ptime`, or `ptime` among the Opus parameters.
     pub ptime_ms: Option<u32>,
+    /// Most that Opus may take, in bits per second: `b=TIAS`, `b=AS`, or `maxaveragebitrate` among its parameters.
+    pub max_bitrate: Option<u32>,
     /// Whether Opus may use discontinuous transmission.
     pub usedtx: bool,
     /// Whether the server will receive on this line.
@@ -29,6 +31,19 @@ impl LineTerms {
     pub fn red_first(&self) -> bool {
         self.red.is_some() && self.payload_types.first().copied() == self.red
     }
+
+    fn cap(&mut self, rate: u32) {
+        self.max_bitrate = Some(self.max_bitrate.map_or(rate, |known| known.min(rate)));
+    }
+}
+
+/// Bits per second of a bandwidth line of the kinds that browsers obey.
+fn bandwidth(line: &str) -> Option<u32> {
+    if let Some(bits) = line.strip_prefix("b=TIAS:") {
+        return bits.trim().parse().ok();
+    }
+    let kilobits: u32 = line.strip_prefix("b=AS:")?.trim().parse().ok()?;
+    kilobits.checked_mul(1_000)
 }
 
 /// Reads every media line of an SDP text; lines that make no sense are passed over.
@@ -49,7 +64,13 @@ pub fn read(sdp: &str) -> Vec<LineTerms> {
             });
             continue;
         }
-        let (Some(terms), Some(attribute)) = (lines.last_mut(), line.strip_prefix("a=")) else {
+        let Some(terms) = lines.last_mut() else {
+            continue;
+        };
+        if let Some(rate) = bandwidth(line) {
+            terms.cap(rate);
+        }
+        let Some(attribute) = line.strip_prefix("a=") else {
             continue;
         };
         let (name, value) = attribute.split_once(':').unwrap_or((attribute, ""));
@@ -78,6 +99,11 @@ pub fn read(sdp: &str) -> Vec<LineTerms> {
                         match parameter.trim().split_once('=') {
                             Some(("ptime", ms)) => terms.ptime_ms = terms.ptime_ms.or(ms.parse().ok()),
                             Some(("usedtx", flag)) => terms.usedtx = flag == "1",
+                            Some(("maxaveragebitrate", rate)) => {
+                                if let Ok(rate) = rate.parse() {
+                                    terms.cap(rate);
+                                }
+                            }
                             _ => {}
                         }
                     }
@@ -117,6 +143,18 @@ mod tests {
         assert!(!lines[1].red_first() && lines[1].sends);
         assert_eq!(lines[1].msid_track.as_deref(), Some("TR_y"));
         assert_eq!(lines[2].mid, "data");
+    }
+
+    #[test]
+    fn the_lowest_cap_on_the_rate_holds_for_its_line_alone() {
+        let with = |line: &str| ANSWER.replacen("a=mid:mic", &format!("{line}\r\na=mid:mic"), 1);
+        let cap = |sdp: &str| read(sdp).iter().map(|line| line.max_bitrate).collect::<Vec<_>>();
+        assert_eq!(cap(ANSWER), [None; 3]);
+        assert_eq!(cap(&with("b=TIAS:14000")), [Some(14_000), None, None]);
+        assert_eq!(cap(&with("b=AS:14")), [Some(14_000), None, None]);
+        assert_eq!(cap(&with("b=AS:99999999\r\nb=X:1")), [None; 3]);
+        let both = with("b=TIAS:14000").replace("useinbandfec=1", "maxaveragebitrate=12000");
+        assert_eq!(cap(&both)[0], Some(12_000));
     }
 
     #[test]

@@ -131,6 +131,9 @@ impl NeuralDecoder {
     }
 }
 
+/// Least rate of Opus (RFC 6716 section 2.1.1).
+pub(crate) const LEAST_BITRATE: u32 = 6_000;
+
 /// How the client encodes by itself, when nobody steers it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OwnSettings {
@@ -140,6 +143,10 @@ pub struct OwnSettings {
     pub packet_ms: u32,
     /// Discontinuous transmission, if the answer allows it.
     pub dtx: bool,
+    /// Whether RED may be asked for.
+    pub red: bool,
+    /// Whether a cap on the rate in the answer is obeyed, as browsers do.
+    pub obeys_cap: bool,
 }
 
 impl Default for OwnSettings {
@@ -149,6 +156,8 @@ impl Default for OwnSettings {
             bitrate: 48_000,
             packet_ms: 20,
             dtx: false,
+            red: true,
+            obeys_cap: true,
         }
     }
 }

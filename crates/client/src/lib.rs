@@ -37,6 +37,7 @@ pub mod signal;
 mod source;
 mod stretch;
 pub mod traffic;
+mod trial;
 mod trust;
 pub mod unit;
 

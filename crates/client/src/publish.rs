@@ -12,6 +12,7 @@ use crate::codecs::{self, AudioEncoder, OPUS_DELAY_48K, OwnSettings, Worth, neur
 use crate::error::JoinError;
 use crate::neural::{FRAME_48K, SpeechModel};
 use crate::source::AudioSource;
+use crate::trial::Trial;
 
 /// Audio fed to a fresh neural encoder before its first packet, so that it does not start cold: 200 ms.
 const WARM_UP: usize = 10 * FRAME_48K;
@@ -51,6 +52,8 @@ pub struct Outgoing {
     pub payload: Vec<u8>,
     /// Level for the header; absent where headers are kept small.
     pub level: Option<Level>,
+    /// Audio in it.
+    pub audio_ms: u32,
 }
 
 /// What has been published.
@@ -88,8 +91,10 @@ pub struct Publisher {
     red: bool,
     opus_type: u8,
     ptime: Option<u32>,
+    cap: Option<u32>,
     dtx_allowed: bool,
     current: Option<Current>,
+    trial: Trial,
     start: Option<Instant>,
     position: u64,
     first_timestamp: u32,
@@ -107,6 +112,8 @@ struct Current {
     encoder: AudioEncoder,
     /// The first packet of the neural codec after Opus is still to come.
     fresh: bool,
+    /// The answer caps it otherwise than when it was made.
+    outdated: bool,
     /// Where packets of this length began.
     since: u64,
 }
@@ -136,8 +143,10 @@ impl Publisher {
             red: false,
             opus_type: 111,
             ptime: None,
+            cap: None,
             dtx_allowed: false,
             current: None,
+            trial: Trial::default(),
             start: None,
             position: 0,
             first_timestamp,
@@ -159,6 +168,26 @@ impl Publisher {
             self.current = None;
         }
         self.dtx_allowed = terms.usedtx;
+        let cap = terms.max_bitrate.filter(|_| self.own.obeys_cap);
+        if std::mem::replace(&mut self.cap, cap) != cap
+            && let Some(current) = &mut self.current
+        {
+            current.outdated = true;
+        }
+    }
+
+    /// Tries the publisher's own Opus encoder on the last packet's audio, where something else was sent in its place:
+    /// that is what savings are counted from.
+    pub fn try_own(&mut self) -> Result<(), JoinError> {
+        if self.wish == SourceCodec::Own {
+            return Ok(());
+        }
+        self.trial.listen(&self.own, &self.pcm)
+    }
+
+    /// What that encoder made of talk, in bits per second; `None` until enough was tried.
+    pub fn own_bitrate(&self) -> Option<u32> {
+        self.trial.bitrate()
     }
 
     /// The server's wish holds from the next packet that begins, and for one already begun where the neural codec is
@@ -298,6 +327,7 @@ impl Publisher {
             marker: worth == Worth::Sound && std::mem::take(&mut self.resumed),
             payload,
             level: own.then_some(level),
+            audio_ms: packet_ms,
         }))
     }
 
@@ -328,14 +358,14 @@ impl Publisher {
             .current
             .as_ref()
             .map(|current| (current.codec, current.packet_ms));
-        if was == Some((codec, packet_ms)) {
+        if was == Some((codec, packet_ms)) && !self.current.as_ref().is_some_and(|current| current.outdated) {
             return Ok(());
         }
         let dtx = self.own.dtx && self.dtx_allowed;
         let opus = match codec {
             SourceCodec::Lean(lean) => Some(codecs::lean(&lean, packet_ms, dtx)),
             SourceCodec::Neural(_) if self.model.is_some() => None,
-            _ => Some(codecs::own(&self.own, packet_ms, dtx)),
+            _ => Some(codecs::own(&self.capped(), packet_ms, dtx)),
         };
         let earlier = self.current.take();
         let since = earlier
@@ -370,9 +400,18 @@ impl Publisher {
             packet_ms,
             encoder,
             fresh,
+            outdated: false,
             since,
         });
         Ok(())
+    }
+
+    /// The client's own settings under the cap of the answer.
+    fn capped(&self) -> OwnSettings {
+        let bitrate = self.cap.map_or(self.own.bitrate, |cap| {
+            self.own.bitrate.min(cap.max(codecs::LEAST_BITRATE))
+        });
+        OwnSettings { bitrate, ..self.own }
     }
 
     fn warmed_up(
@@ -411,7 +450,7 @@ fn name(codec: SourceCodec) -> String {
     }
 }
 
-fn level(pcm: &[f32]) -> Level {
+pub(crate) fn level(pcm: &[f32]) -> Level {
     let mean = pcm.iter().map(|x| x * x).sum::<f32>() / pcm.len().max(1) as f32;
     let dbov = (10.0 * mean.max(1e-13).log10()).clamp(-127.0, 0.0).round() as i8;
     Level {

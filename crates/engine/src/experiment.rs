@@ -3,9 +3,7 @@
 //! The arm of a unit follows from the experiment's salt and the unit's name alone. Nothing is stored, so every node, and
 //! every restart, agrees; the exposure log says who really met his arm.
 
-use auralink_types::{
-    AicConfig, CallId, ConfigChange, FieldError, Mode, Policy, QualityScore, TenantId, UserKey,
-};
+use auralink_types::{AicConfig, CallId, ConfigChange, FieldError, Policy, TenantId, UserKey};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
@@ -189,31 +187,36 @@ pub fn check_name(field: &str, name: &str) -> Result<(), FieldError> {
     Ok(())
 }
 
-/// The same rules as for a change of the stored configuration: a mode brings its own target and floor.
+/// The arm laid over the policy by the rules for a change of the stored configuration. An arm was checked when it was made;
+/// one that could not be applied would change nothing.
 fn overridden(base: &Policy, change: &ConfigChange) -> Policy {
-    let mut next = base.clone();
-    if let Some(mode) = change.mode {
-        next.mode = mode;
-        next.target = mode.target_compression_ratio();
-        next.floor = mode.min_quality();
-    }
-    next.target = change.target_compression_ratio.unwrap_or(next.target);
-    if let Some(floor) = change.min_quality_score {
-        next.floor = QualityScore::new(floor as f32);
-    }
-    if let Some(ms) = change.max_latency_ms {
-        next.max_latency = std::time::Duration::from_millis(u64::from(ms));
-    }
-    next.predictive = change.enable_predictive_compression.unwrap_or(next.predictive);
-    next.perceptual = change.enable_perceptual_optimization.unwrap_or(next.perceptual);
-    next.active = change.enabled.unwrap_or(true) && next.mode != Mode::Off;
+    let config = configured(base);
+    let mut next = config.apply(change).unwrap_or(config).policy();
     // Rows of an arm without AIC are the baseline of the others.
     next.observed = true;
     next
 }
 
+/// The configuration that an active policy came from, but for the model's name, which no policy has.
+fn configured(policy: &Policy) -> AicConfig {
+    let floor = policy.floor;
+    AicConfig {
+        enabled: policy.active,
+        mode: policy.mode,
+        target_override: policy.explicit_target,
+        floor_override: (floor != policy.mode.min_quality()).then(|| f64::from(floor.value())),
+        max_latency_ms: u32::try_from(policy.max_latency.as_millis()).unwrap_or(u32::MAX),
+        enable_predictive_compression: policy.predictive,
+        enable_perceptual_optimization: policy.perceptual,
+        opt_out: policy.opt_out,
+        ..AicConfig::default()
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use auralink_types::Mode;
+
     use super::*;
 
     /// The arm of that name; `control` is the control.
@@ -314,6 +317,57 @@ mod tests {
         ] {
             assert_eq!(experiment.policy(&untouched, 1), untouched);
         }
+    }
+
+    #[test]
+    fn an_arm_does_to_a_policy_what_the_same_change_does_to_the_configuration_it_came_from() {
+        let set = |change: &ConfigChange, config: &AicConfig| config.apply(change).unwrap();
+        let change = ConfigChange::default;
+        let on = ConfigChange {
+            enabled: Some(true),
+            ..change()
+        };
+        let plain = set(&on, &AicConfig::default());
+        let own = ConfigChange {
+            target_compression_ratio: Some(0.6),
+            min_quality_score: Some(0.77),
+            max_latency_ms: Some(150),
+            enable_predictive_compression: Some(false),
+            ..change()
+        };
+        let arms = [
+            change(),
+            off(),
+            ConfigChange {
+                target_compression_ratio: Some(0.65),
+                ..change()
+            },
+            ConfigChange {
+                min_quality_score: Some(0.9),
+                enable_perceptual_optimization: Some(false),
+                ..change()
+            },
+            ConfigChange {
+                mode: Some(Mode::Aggressive),
+                ..change()
+            },
+            ConfigChange {
+                mode: Some(Mode::Off),
+                max_latency_ms: Some(7),
+                ..change()
+            },
+        ];
+        for config in [plain.clone(), set(&own, &plain)] {
+            for arm in &arms {
+                let observed = Policy {
+                    observed: true,
+                    ..set(arm, &config).policy()
+                };
+                assert_eq!(overridden(&config.policy(), arm), observed, "{arm:?}");
+            }
+        }
+        let told = overridden(&plain.policy(), &arms[2]);
+        assert_eq!(told.explicit_target, Some(0.65), "what the ladder obeys");
     }
 
     #[test]

@@ -39,9 +39,9 @@ pub use experiment::{ARMS, Arm, Experiment, NAME_MAX, Unit, WEIGHT_MAX, check_na
 pub use experiment_outcome::{CONFIDENCE, Difference, Sample, UNITS_MIN};
 pub use fallback::{Fallback, Phase};
 pub use gate::ProbeGate;
-pub use ladder::{Choice, Situation, choose, delay_limit, expected, stays};
+pub use ladder::{Choice, Situation, bears, choose, delay_limit, expected, stays};
 pub use network::{HORIZON, Network, NetworkAnalyzer, NetworkSample, Trend};
-pub use pace::Pace;
+pub use pace::{Pace, Turn};
 pub use prediction::{Prediction, predict};
 pub use processor::{Coded, InFrame, InKind, Outcome, Processor, Refused, StreamId, Wake};
 pub use savings::Reference;

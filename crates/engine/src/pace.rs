@@ -1,24 +1,86 @@
-//! How often a leg may change its rung, so that nobody hears it flap.
+//! How often a leg, or a publisher, may change what it sends, so that nobody hears it flap.
 
+use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 /// Least time between two changes, but for those to the original and up from under the floor.
 const SWITCH: Duration = Duration::from_secs(10);
 /// Least time before a coded rung gives way to a cheaper one: what made it dear may come again.
 const CHEAPER: Duration = Duration::from_secs(30);
+/// A cheaper rung that lasts less than this was a mistake: the next one waits twice as long.
+const RELAPSE: Duration = Duration::from_secs(120);
+/// Up to so long.
+const CHEAPER_MAX: Duration = Duration::from_secs(300);
 /// Least time before a leg under the floor, or on a path too narrow for its rung, may change once more.
 const URGENT: Duration = Duration::from_secs(2);
 
+/// Which way a change goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// To a cheaper coded rung.
+    Cheaper,
+    /// To a dearer coded rung.
+    Dearer,
+    /// To or from the original, or to another rung of the same cost.
+    Aside,
+}
+
+/// Of the cost before against the cost after.
+impl From<Ordering> for Turn {
+    fn from(before: Ordering) -> Self {
+        match before {
+            Ordering::Greater => Self::Cheaper,
+            Ordering::Less => Self::Dearer,
+            Ordering::Equal => Self::Aside,
+        }
+    }
+}
+
 /// When one leg changed last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Pace {
     last: Option<Instant>,
+    cheapened: Option<Instant>,
+    patience: Duration,
+    /// `patience`, doubled by relapses.
+    cheaper: Duration,
+}
+
+impl Default for Pace {
+    fn default() -> Self {
+        Self::with_patience(CHEAPER)
+    }
 }
 
 impl Pace {
+    /// A pace at which a cheaper rung waits for so long at first.
+    pub const fn with_patience(patience: Duration) -> Self {
+        Self {
+            last: None,
+            cheapened: None,
+            patience,
+            cheaper: patience,
+        }
+    }
+
     /// The rung changed.
-    pub fn handle_switch(&mut self, now: Instant) {
+    pub fn handle_switch(&mut self, now: Instant, turn: Turn) {
         self.last = Some(now);
+        match turn {
+            Turn::Cheaper => self.cheapened = Some(now),
+            Turn::Dearer => {
+                let mistaken = self
+                    .cheapened
+                    .take()
+                    .is_some_and(|at| now.saturating_duration_since(at) < RELAPSE);
+                self.cheaper = if mistaken {
+                    (2 * self.cheaper).min(CHEAPER_MAX)
+                } else {
+                    self.patience
+                };
+            }
+            Turn::Aside => {}
+        }
     }
 
     /// Whether it may change because that is better.
@@ -28,7 +90,7 @@ impl Pace {
 
     /// Whether a coded rung may give way to a cheaper one.
     pub fn may_cheapen(&self, now: Instant) -> bool {
-        self.passed(now, CHEAPER)
+        self.passed(now, self.cheaper)
     }
 
     /// Whether it may change because it must.
@@ -39,5 +101,29 @@ impl Pace {
     fn passed(&self, now: Instant, pause: Duration) -> bool {
         self.last
             .is_none_or(|last| now.saturating_duration_since(last) >= pause)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cheaper_rung_that_did_not_last_is_tried_again_after_twice_the_time_and_one_that_did_at_the_first_pace()
+     {
+        let mut now = Instant::now();
+        let mut pace = Pace::default();
+        let mut waited = Vec::new();
+        for lasted in [10, 10, 10, 10, 10, 200, 10] {
+            pace.handle_switch(now, Turn::Cheaper);
+            now += Duration::from_secs(lasted);
+            pace.handle_switch(now, Turn::Dearer);
+            let from = now;
+            while !pace.may_cheapen(now) {
+                now += Duration::from_secs(1);
+            }
+            waited.push((now - from).as_secs());
+        }
+        assert_eq!(waited, [60, 120, 240, 300, 300, 30, 60]);
     }
 }

@@ -1,6 +1,6 @@
 //! A published track: what was announced, what arrives, and to whom it goes.
 
-use auralink_types::{AicConfig, Policy, TrackId};
+use auralink_types::{AicConfig, Bitrate, Policy, TrackId};
 use livekit_protocol as proto;
 use str0m::format::Codec;
 use str0m::media::Mid;
@@ -21,6 +21,8 @@ pub struct Steering {
     pub no_red: bool,
     /// Packet time.
     pub ptime_ms: Option<u32>,
+    /// Most that Opus may take.
+    pub rate: Option<Bitrate>,
 }
 
 /// A published track.
@@ -169,6 +171,17 @@ impl Track {
                 .contains(&(proto::AudioTrackFeature::TfStereo as i32))
     }
 
+    /// Whether it may be thinned at its source, where nobody hears what becomes of it first: a voice, and neither
+    /// music in two channels nor what a screen plays.
+    pub fn is_speech(&self) -> bool {
+        !self.is_stereo() && self.info.source != proto::TrackSource::ScreenShareAudio as i32
+    }
+
+    /// Whether RED goes as long as AIC doesn't ask it away.
+    pub fn wants_red(&self) -> bool {
+        !self.info.disable_red && self.info.encryption == 0
+    }
+
     /// What the answer says about the line it arrives on.
     #[allow(deprecated)]
     pub fn terms(&self) -> ReceiveTerms {
@@ -178,10 +191,11 @@ impl Track {
                 .audio_features
                 .contains(&(proto::AudioTrackFeature::TfNoDtx as i32));
         ReceiveTerms {
-            red: !self.info.disable_red && !self.steering.no_red && self.info.encryption == 0,
+            red: self.wants_red() && !self.steering.no_red,
             dtx: !no_dtx,
             stereo: self.is_stereo(),
             ptime_ms: self.steering.ptime_ms,
+            rate: self.steering.rate,
             bare: self.steering.active,
             codec: self
                 .is_video()

@@ -197,3 +197,40 @@ async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
         "a track that AIC doesn't touch saves nothing"
     );
 }
+
+#[tokio::test]
+async fn a_stock_publishers_rate_is_capped_by_the_answer_once_their_own_was_heard_and_given_back_with_their_veto()
+ {
+    let aic = serve_aic().await;
+    aic.set("anna", policy(false));
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    anna.publish("mic", MediaKind::Audio).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    let first = line_of(&anna, "mic");
+    assert!(is_steered(&first) && !first.contains("b="), "{first}");
+    // 60 ms of Opus at 46 kbps.
+    let mut talk = vec![0x58];
+    talk.resize(345, 7);
+    let mut timestamp = 0;
+    for (opt_out, capped) in [(false, true), (true, false)] {
+        aic.set("anna", policy(opt_out));
+        let from = Instant::now();
+        while line_of(&anna, "mic").contains("b=TIAS:") != capped {
+            anna.send("mic", timestamp, &talk, false).await;
+            timestamp += 2880;
+            anna.step().await;
+            bert.step().await;
+            assert!(from.elapsed() < PATIENCE, "opt-out {opt_out} has no effect");
+        }
+        let line = line_of(&anna, "mic");
+        assert_eq!(line.contains("maxaveragebitrate="), capped, "{line}");
+    }
+}

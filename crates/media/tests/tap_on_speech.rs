@@ -137,7 +137,7 @@ fn play(policy: Policy, legs: &[LegCaps], packets: &[Vec<u8>], kill_at: Option<u
             match output {
                 TapOutput::Send { leg, packet } => sent.push((leg, packet)),
                 TapOutput::Event(event) => events.push(event),
-                TapOutput::Hint(hint) => panic!("nobody can be steered here: {hint:?}"),
+                TapOutput::Hint { hint, .. } => panic!("nobody can be steered here: {hint:?}"),
             }
         }
     }

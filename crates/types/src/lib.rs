@@ -29,7 +29,7 @@ pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
 pub use event::{Event, EventKind, Objects, SessionRef};
 pub use hint::{
     AIC_ATTRIBUTES, DECODER_ATTRIBUTE, DECODER_NOLACE, HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint,
-    SourceCodec,
+    PublisherReport, REPORT_TOPIC, SourceCodec,
 };
 pub use ids::{
     CallId, NAME_MAX, ParticipantId, RoomName, SessionId, TenantId, TrackId, UserId, UserKey, check_name,

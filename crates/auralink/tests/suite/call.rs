@@ -207,7 +207,10 @@ impl Call {
     /// Begins it with stock clients, and waits until the core codes.
     pub async fn coded(http: &str) -> Self {
         switch_on(http, "ada").await;
-        let call = Self::between(options(http, "ada", AudioSource::synthetic()), listening(http)).await;
+        let mut speaker = options(http, "ada", AudioSource::synthetic());
+        // One who obeyed a cap on the rate would be forwarded untouched.
+        speaker.own.obeys_cap = false;
+        let call = Self::between(speaker, listening(http)).await;
         until("the core codes", http, codes).await;
         call
     }

@@ -11,6 +11,7 @@ use tokio::net::UdpSocket;
 use tokio::sync::{broadcast, mpsc};
 
 use super::messages::leave_reason;
+use super::report::Coding;
 use super::{Command, Driver, TICK};
 use crate::client::{ClientEvent, ClientOptions, Hearing};
 use crate::error::JoinError;
@@ -98,6 +99,7 @@ impl Driver {
             next_ping: now + ping_interval,
             ping_interval,
             rtt_ms: 0,
+            coding: Coding::new(now),
             identity: me.identity,
             room: join.room.map(|room| room.name).unwrap_or_default(),
             inbox,
@@ -133,6 +135,7 @@ impl Driver {
             } else {
                 vec![proto::AudioTrackFeature::TfNoDtx as i32]
             },
+            disable_red: !self.options.own.red,
             ..Default::default()
         };
         self.signal.send(Request::AddTrack(request)).await?;

@@ -2,12 +2,14 @@
 
 mod connect;
 mod messages;
+mod report;
 mod room;
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use auralink_types::SourceCodec;
 use livekit_protocol as proto;
 use proto::signal_request::Message as Request;
 use str0m::net::{Protocol, Receive};
@@ -24,6 +26,7 @@ use crate::record::Recorder;
 use crate::session::Session;
 use crate::signal::Signal;
 use crate::traffic::Traffic;
+use report::Coding;
 use room::Heard;
 
 /// Output blocks are 10 ms.
@@ -70,6 +73,7 @@ pub(crate) struct Driver {
     next_ping: Instant,
     ping_interval: Duration,
     rtt_ms: i64,
+    coding: Coding,
     identity: String,
     room: String,
     inbox: mpsc::Receiver<Command>,
@@ -239,9 +243,14 @@ impl Driver {
                 return Ok(());
             };
             publisher.begin(now);
+            let from = Instant::now();
             let Some(packet) = publisher.poll(now)? else {
-                return Ok(());
+                return self.report(now);
             };
+            if self.options.aic && publisher.wish() != SourceCodec::Own {
+                self.coding.took(from.elapsed(), packet.audio_ms / 20);
+                publisher.try_own()?;
+            }
             if self.session.write(now, &packet) {
                 self.traffic.audio_sent(now, packet.payload.len());
                 self.session.rtc.handle_input(Input::Timeout(now))?;

@@ -31,6 +31,8 @@ const NOTICED: f32 = 0.02;
 const STICKY: f64 = 0.15;
 /// And while losses take less than this too much of its score (0.11 MOS): they are only estimated.
 const SLACK: f32 = 0.03;
+/// What the estimator errs by (0.3 MOS).
+const SCATTER: f32 = 0.08;
 
 /// What a leg and its source are like.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -212,9 +214,19 @@ pub fn stays(
         return false;
     };
     if then > now {
-        return rated.holds(policy, situation, SLACK);
+        return rated.holds(policy, situation, NOTICED, SLACK);
     }
-    rated.holds(policy, situation, 0.0) && now.as_bps() as f64 * (1.0 - STICKY) <= then.as_bps() as f64
+    rated.holds(policy, situation, 0.0, 0.0) && now.as_bps() as f64 * (1.0 - STICKY) <= then.as_bps() as f64
+}
+
+/// Whether a rung still does what it must, within what measured scores and estimated losses scatter by: the question where
+/// another rung costs a negotiation.
+pub fn bears(rung: Rung, policy: &Policy, situation: &Situation, calibration: &Calibration) -> bool {
+    let situation = &seen(policy, situation);
+    let Some(rated) = Rated::new(rung, policy, situation, calibration) else {
+        return rung == Rung::Original;
+    };
+    rated.holds(policy, situation, SCATTER, SLACK)
 }
 
 /// The network as the policy wants it seen: as it is, or as it will be.
@@ -256,8 +268,8 @@ impl Rated {
         })
     }
 
-    /// Whether it is good enough; losses may take `slack` more than they should.
-    fn holds(&self, policy: &Policy, situation: &Situation, slack: f32) -> bool {
+    /// Whether it is good enough; the score may be `scatter` under the floor, and losses take `slack` more than they should.
+    fn holds(&self, policy: &Policy, situation: &Situation, scatter: f32, slack: f32) -> bool {
         let floor = policy.floor.value();
         // What cannot get through is no yardstick.
         let whole = if situation.squeezed() {
@@ -267,7 +279,7 @@ impl Rated {
         };
         // However low the floor: losses must not take much more of it than they would of the original.
         let least = whole * floor.max(KEPT * self.clean.value());
-        self.clean.value() + EPSILON >= floor && self.heard.value() + EPSILON + slack >= least
+        self.clean.value() + EPSILON + scatter >= floor && self.heard.value() + EPSILON + slack >= least
     }
 
     fn choice(self, reason: Option<Reason>) -> Choice {
@@ -304,7 +316,9 @@ fn pick(policy: &Policy, situation: &Situation, calibration: &Calibration) -> Ch
     let rated =
         candidates(policy, situation).filter_map(|rung| Rated::new(rung, policy, situation, calibration));
     let squeezed = situation.squeezed();
-    let holding = rated.clone().filter(|rated| rated.holds(policy, situation, 0.0));
+    let holding = rated
+        .clone()
+        .filter(|rated| rated.holds(policy, situation, 0.0, 0.0));
     let chosen = spent(policy, situation, holding.clone())
         .or_else(|| holding.min_by(|a, b| a.cost.total_cmp(&b.cost)));
     if let Some(rated) = chosen {
@@ -343,7 +357,7 @@ fn pick(policy: &Policy, situation: &Situation, calibration: &Calibration) -> Ch
     });
     let lossless = candidates(policy, &calm)
         .filter_map(|rung| Rated::new(rung, policy, &calm, calibration))
-        .any(|rated| rated.holds(policy, &calm, 0.0));
+        .any(|rated| rated.holds(policy, &calm, 0.0, 0.0));
     let reason = if lossless || squeezed {
         Some(Reason::UnstableNetwork)
     } else if able.any(|rung| worth_it(&rung)) {

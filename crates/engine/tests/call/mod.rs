@@ -6,8 +6,8 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, EXTENSION_BYTES, Network, NetworkAnalyzer, NetworkSample, Pace, Situation, choose, stays,
-    wire_bitrate,
+    Calibration, EXTENSION_BYTES, Network, NetworkAnalyzer, NetworkSample, Pace, Situation, Turn, choose,
+    stays, wire_bitrate,
 };
 use auralink_link::{Link, Meter, Profile};
 use auralink_quality::savings::{Preset, wire_bytes};
@@ -236,8 +236,12 @@ impl Call {
             || (self.pace.may_cheapen(self.now) && cheaper)
             || (squeezed && self.pace.may_switch_urgently(self.now));
         if due {
+            let turn = match (wire_bitrate(self.rung), wire_bitrate(choice.rung)) {
+                (Some(from), Some(to)) => from.cmp(&to).into(),
+                _ => Turn::Aside,
+            };
             self.rung = choice.rung;
-            self.pace.handle_switch(self.now);
+            self.pace.handle_switch(self.now, turn);
             self.switches.push(Change {
                 at: self.now - self.start,
                 to: self.rung,

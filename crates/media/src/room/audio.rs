@@ -25,6 +25,8 @@ pub struct Tapped {
     /// Loudness that the publisher's last packet told, for as long as AIC doesn't save its bytes.
     level: (Option<i8>, Option<bool>),
     timer: Option<Instant>,
+    /// Whether a packet has come.
+    arrived: bool,
     /// The session in progress; absent while AIC is off.
     pub(super) session: Option<SessionId>,
     /// The snapshot of the last row.
@@ -60,7 +62,8 @@ impl Room {
         let policy = self.policy_of(cx, publisher, track);
         let caps = PublisherCaps {
             models: publisher.models(),
-            steerable: true,
+            steerable: track.is_speech(),
+            red: track.wants_red(),
         };
         let mut tap = AudioTap::new(cx.now, track.id.clone(), caps, policy.clone());
         let tapped = Tapped {
@@ -69,6 +72,7 @@ impl Room {
             legs: Vec::new(),
             level: (None, None),
             timer: None,
+            arrived: false,
             session: None,
             last_at: cx.now,
         };
@@ -89,10 +93,19 @@ impl Room {
         packet: &RtpPacket,
         numbers: Numbers,
     ) {
-        let tracks = self.people.get_mut(pid.0).map(|p| &mut p.tracks);
-        let Some(track) = tracks.and_then(|tracks| tracks.get_mut(route.track)) else {
+        let Some(publisher) = self.people.get_mut(pid.0) else {
             return;
         };
+        let Some(track) = publisher.tracks.get_mut(route.track) else {
+            return;
+        };
+        // Whether RED was offered is known with the line on which the first packet comes.
+        if let (Some(tapped), Some(mid)) = (&mut track.tapped, track.mid)
+            && !std::mem::replace(&mut tapped.arrived, true)
+            && publisher.publisher.session.opus_types(mid).1.is_none()
+        {
+            tapped.tap.forget_red();
+        }
         let told = &packet.header.ext_vals;
         let level = if track.steering.active {
             (None, None)
@@ -238,7 +251,7 @@ impl Room {
                         next = at;
                     }
                 }
-                TapOutput::Hint(hint) => self.hint(cx, pid, serial, &hint),
+                TapOutput::Hint { hint, keep_rate } => self.hint(cx, pid, serial, &hint, keep_rate),
                 TapOutput::Event(event) => {
                     if let Some(id) = self.track_mut(pid, serial).map(|track| track.id.clone()) {
                         self.tap_event(cx, (pid, &id), &mut tapped, event);

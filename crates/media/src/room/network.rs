@@ -9,13 +9,15 @@ use str0m::media::Mid;
 
 use super::audio::leg_id;
 use super::{Cx, Room};
-use crate::line::Use;
+use crate::line::{Line, Use};
 use crate::participant::Pid;
 use crate::quality::Sample;
+use crate::sdp::LineKind;
 use crate::session::LineReport;
 
-/// Clock of Opus in RTP. Video counts nearly twice as fast, so its jitter is judged mildly, as it is heard by nobody.
-const CLOCK: u64 = 48_000;
+/// RTP clocks: of Opus (RFC 7587 section 4.1), and of every video codec here (RFC 3551 section 5).
+const AUDIO_CLOCK: u32 = 48_000;
+const VIDEO_CLOCK: u32 = 90_000;
 
 impl Room {
     /// How a subscriber's network treats a leg.
@@ -25,7 +27,8 @@ impl Room {
         {
             subscriber.rtt = Some(rtt);
         }
-        let Sample { loss, rtt, jitter } = self.note_quality(pid, report);
+        let lines = self.person(pid).map(|p| &p.sending().lines);
+        let Sample { loss, rtt, jitter } = self.note_quality(pid, report, clock(lines, report.mid));
         for (publisher, serial) in self.heard_by(pid, |mid| mid == report.mid) {
             self.with_tap(cx, publisher, serial, |cx, tapped| {
                 tapped.tap.set_leg_network(cx.now, leg_id(pid), loss, rtt, jitter);
@@ -35,7 +38,8 @@ impl Room {
 
     /// How a publisher's network treats a track.
     pub(super) fn uplink_reported(&mut self, cx: &mut Cx<'_>, pid: Pid, report: &LineReport) {
-        let Sample { loss, rtt, jitter } = self.note_quality(pid, report);
+        let lines = self.person(pid).map(|p| &p.publisher.lines);
+        let Sample { loss, rtt, jitter } = self.note_quality(pid, report, clock(lines, report.mid));
         let on_line = self.person_mut(pid).and_then(|p| p.track_on(report.mid));
         let Some(serial) = on_line.map(|track| track.serial) else {
             return;
@@ -73,13 +77,13 @@ impl Room {
     }
 
     /// Counts a report for the participant's quality; one that knows no round trip gets his last.
-    fn note_quality(&mut self, pid: Pid, report: &LineReport) -> Sample {
+    fn note_quality(&mut self, pid: Pid, report: &LineReport, clock: u32) -> Sample {
         let participant = self.person_mut(pid);
         let known = participant.as_ref().and_then(|p| p.rtt);
         let sample = Sample {
             loss: report.loss,
             rtt: report.rtt.or(known).unwrap_or_default(),
-            jitter: Duration::from_micros(u64::from(report.jitter) * 1_000_000 / CLOCK),
+            jitter: interarrival(report.jitter, clock),
         };
         if let Some(participant) = participant {
             tracing::debug!(participant = %participant.sid, mid = %report.mid, ?sample, "network report");
@@ -112,5 +116,46 @@ impl Room {
                 }));
             }
         }
+    }
+}
+
+/// Clock of what a line carries.
+fn clock(lines: Option<&Vec<Line>>, mid: Mid) -> u32 {
+    let line = lines.and_then(|lines| lines.iter().find(|line| line.mid == mid));
+    match line.map(|line| line.kind) {
+        Some(LineKind::Video) => VIDEO_CLOCK,
+        _ => AUDIO_CLOCK,
+    }
+}
+
+/// Jitter in ticks of a clock as a time.
+fn interarrival(ticks: u32, clock: u32) -> Duration {
+    Duration::from_micros(u64::from(ticks) * 1_000_000 / u64::from(clock))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::quality::QualityMeter;
+
+    #[test]
+    fn jitter_is_counted_by_the_clock_of_what_its_line_carries() {
+        let lines = vec![
+            Line::new("0".into(), LineKind::Audio),
+            Line::new("1".into(), LineKind::Video),
+        ];
+        let jitter = |ticks, mid: &str| interarrival(ticks, clock(Some(&lines), mid.into()));
+        assert_eq!(jitter(480, "0"), Duration::from_millis(10));
+        assert_eq!(jitter(900, "1"), Duration::from_millis(10));
+        // By the clock of sound it would be 188 ms, and the connection a worse one.
+        let mut meter = QualityMeter::default();
+        meter.handle_sample(Sample {
+            loss: 0.0,
+            rtt: Duration::from_millis(20),
+            jitter: jitter(9_000, "1"),
+        });
+        meter.look();
+        let told = meter.info("PA_1").map(|info| info.quality);
+        assert_eq!(told, Some(proto::ConnectionQuality::Excellent as i32));
     }
 }

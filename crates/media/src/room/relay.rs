@@ -18,6 +18,9 @@ const RELIABLE_BACKLOG: usize = 4 << 20;
 impl Room {
     pub(super) fn forward_data(&mut self, cx: &mut Cx<'_>, from: TransportId, id: ChannelId, bytes: &[u8]) {
         let pid = from.pid;
+        if self.take_report(cx, pid, bytes) {
+            return;
+        }
         let Some(sender) = self.people.get_mut(pid.0) else {
             return;
         };

@@ -2,7 +2,6 @@
 
 use std::time::Duration;
 
-use auralink_engine::expected;
 use auralink_types::{Media, MetricRow, Mos, NetworkClass, Prediction, QualityMetric, Reason, Rung, TrackId};
 
 use super::{Cx, Room};
@@ -64,7 +63,7 @@ impl Room {
             savings_basis: snapshot.basis,
             inference_latency_ms: snapshot.compute_p50.map(millis),
             inference_latency_p99_ms: snapshot.compute_p99.map(millis),
-            quality_score: snapshot.quality.or_else(|| expected(rung)).map(score),
+            quality_score: snapshot.quality.or(snapshot.expected).map(score),
             quality_metric: if snapshot.quality.is_some() {
                 QualityMetric::EstimatedPesqWb
             } else {

@@ -1,5 +1,6 @@
 //! Rewriting of the answer, line by line.
 
+use auralink_types::Bitrate;
 use str0m::rtp::Ssrc;
 
 use crate::data::MAX_PACKET;
@@ -50,6 +51,8 @@ pub struct ReceiveTerms {
     pub stereo: bool,
     /// Packet time in milliseconds.
     pub ptime_ms: Option<u32>,
+    /// Most that the client's Opus encoder may take.
+    pub rate: Option<Bitrate>,
     /// Whether transport-wide feedback goes, whose probes and extension cost more than low-rate audio itself.
     pub bare: bool,
     /// Video codec to put first, for example `VP8`.
@@ -153,8 +156,19 @@ fn receive(line: &mut MediaLine, terms: &ReceiveTerms) {
         line.attributes
             .push(Attribute::new("maxptime", MAX_PTIME_MS.max(ms).to_string()));
     }
+    cap(line, &opus, terms.rate);
     if terms.bare {
         line.remove(|a| a.name == "rtcp-fb" && a.text().ends_with(" transport-cc"));
+    }
+}
+
+/// Caps what the client sends. Chromium and Safari obey `b=TIAS` (RFC 3890), Firefox the parameter of Opus (RFC 7587).
+fn cap(line: &mut MediaLine, opus: &[String], rate: Option<Bitrate>) {
+    line.others.retain(|other| !other.starts_with("b="));
+    let Some(rate) = rate else { return };
+    line.others.push(format!("b=TIAS:{}", rate.as_bps()));
+    for opus in opus {
+        line.set_parameters(opus, &[("maxaveragebitrate", &rate.as_bps().to_string())]);
     }
 }
 

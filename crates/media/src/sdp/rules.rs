@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
+use auralink_types::Bitrate;
+
 use super::*;
 use crate::arena::Handle;
 use crate::outbox::Outbox;
@@ -172,6 +174,36 @@ fn a_packet_time_is_asked_for_in_both_attributes() {
     assert_eq!(line.values("ptime").collect::<Vec<_>>(), ["60"]);
     assert_eq!(line.values("maxptime").collect::<Vec<_>>(), ["120"]);
     assert_eq!(line.direction(), Direction::RecvOnly);
+}
+
+#[test]
+fn a_cap_on_the_rate_is_said_in_the_words_of_every_browser_and_taken_back() {
+    let terms = |rate| ReceiveTerms {
+        rate,
+        ..Default::default()
+    };
+    let capped = rewritten(PUBLISH, AUDIO, &Terms::Receive(terms(Some(Bitrate::bps(14_000)))));
+    let line = capped.line(AUDIO).unwrap();
+    assert!(parameters(line, "111").contains("maxaveragebitrate=14000"));
+    let bandwidths: Vec<_> = line
+        .others
+        .iter()
+        .filter(|other| other.starts_with("b="))
+        .collect();
+    assert_eq!(bandwidths, ["b=TIAS:14000"]);
+    let text = capped.to_string();
+    let of_line = text.split("m=").find(|part| part.contains("b=TIAS")).unwrap();
+    assert!(
+        of_line.find("b=TIAS") < of_line.find("a="),
+        "bandwidth goes before attributes (RFC 8866 section 9)"
+    );
+    let mut answer = capped.clone();
+    rewrite(&mut answer, |mid| {
+        (mid == AUDIO).then(|| Terms::Receive(terms(None)))
+    });
+    assert!(!answer.to_string().contains("b="));
+    let free = rewritten(PUBLISH, AUDIO, &Terms::Receive(terms(None))).to_string();
+    assert!(!free.contains("b=") && !free.contains("maxaveragebitrate"));
 }
 
 #[test]

@@ -3,18 +3,21 @@
 use std::time::Instant;
 
 use auralink_engine::{
-    InKind, Prediction, Processor, Refused, Situation, choose, predict, stays, wire_bitrate,
+    InKind, Prediction, Processor, Refused, Situation, bears, choose, predict, stays, wire_bitrate,
 };
 use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung};
 
 use super::TapOutput;
 use super::growth::same_family;
 use super::leg::playable;
-use super::steer::wish;
+use super::steer::{Wish, wish};
 use super::track::{AudioTap, REVIEW, sink};
 
 /// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
 const RUNGS_MAX: usize = 4;
+/// What a publisher was thinned to is coded a second time only for a leg that takes less than this part of it: each coding
+/// costs some of the sound.
+const WORTH_CODING_AGAIN: f64 = 0.75;
 
 impl AudioTap {
     /// Looks at every decision again and tells core and publisher what follows.
@@ -22,6 +25,12 @@ impl AudioTap {
         self.review_at = now + REVIEW;
         self.core_model = core.models().first().copied();
         self.no_accelerator = core.no_accelerator();
+        if self.steer.settles(now)
+            && let Some(source) = &mut self.source
+        {
+            // What was sent before the wish was heard says nothing of how it is taken.
+            source.forget_rate();
+        }
         self.decide(now);
         self.supply(now, core);
         self.hint(now, false);
@@ -39,9 +48,15 @@ impl AudioTap {
         let Some(source) = self.source else { return };
         let core_model = self.core_model;
         let breached = std::mem::take(&mut self.breached);
-        let asked = self.steer.asked();
-        // An AIC client does what it was asked for within a round trip: nothing is coded meanwhile.
-        let awaited = !self.publisher.models.is_empty() && self.steer.awaits(now) && !source.obeys(asked);
+        let asked = self.steer.counted_on();
+        let follows = source.follows(asked);
+        // An AIC client does what it was asked for within a round trip, and of others it shows within a second:
+        // nothing new is coded meanwhile.
+        let aic = !self.publisher.models.is_empty();
+        let awaited = follows.is_none() || (aic && self.steer.awaits(now) && follows == Some(false));
+        let thinned = source
+            .cost(asked)
+            .filter(|_| self.steer.asked_rate().is_some() && follows == Some(true));
         for leg in &mut self.legs {
             let playable = playable(&leg.caps, source.coding, source.model);
             leg.deaf = !playable;
@@ -67,6 +82,12 @@ impl AudioTap {
             }
             if !playable && rung != Rung::Original {
                 reason = reason.or(Some(Reason::ReceiverNotCapable));
+            }
+            if let (Some(forwarded), Some(coded)) = (thinned, wire_bitrate(rung))
+                && playable
+                && coded.as_bps() as f64 > WORTH_CODING_AGAIN * forwarded.as_bps() as f64
+            {
+                rung = Rung::Original;
             }
             let held = leg.held();
             if rung != held && stays(held, rung, &self.policy, &situation, &self.calibration) {
@@ -105,7 +126,7 @@ impl AudioTap {
     pub(super) fn predict(&self) -> Option<Prediction> {
         let source = self.source?;
         let leg = self.legs.iter().find(|leg| leg.rung != Rung::Original)?;
-        let situation = leg.situation(&source, self.steer.asked(), self.core_model);
+        let situation = leg.situation(&source, self.steer.counted_on(), self.core_model);
         Some(predict(leg.rung, &self.policy, &situation, &self.calibration))
     }
 
@@ -174,14 +195,41 @@ impl AudioTap {
                         .iter()
                         .any(|leg| !playable(&leg.caps, source.coding, source.model))
             });
-        let mut ask = self.steer.decide(now, wish, !self.legs.is_empty());
+        let mut ask = self.steer.decide(
+            now,
+            Wish {
+                source: wish,
+                keep_rate: self.publisher.models.is_empty() && !self.own.is_heard(),
+                heard: !self.legs.is_empty(),
+                borne: self.is_borne(),
+            },
+        );
+        if ask.is_some()
+            && let Some(source) = &mut self.source
+        {
+            source.forget_rate();
+        }
         if ask.is_none() && unheard {
             ask = self.steer.insist(now, urgent);
         }
         if let Some(source) = ask {
             let track = self.track.clone();
-            self.out
-                .push_back(TapOutput::Hint(PublisherHint { track, source }));
+            self.out.push_back(TapOutput::Hint {
+                hint: PublisherHint { track, source },
+                keep_rate: self.steer.asked_rate().is_none() && self.steer.steers(),
+            });
         }
+    }
+
+    /// Whether what the publisher was asked for serves everybody, within what measured scores scatter by.
+    fn is_borne(&self) -> bool {
+        let asked = self.steer.asked().rung();
+        self.legs.iter().all(|leg| {
+            let situation = Situation {
+                content: self.content,
+                ..Situation::stock(leg.network.network())
+            };
+            bears(asked, &self.policy, &situation, &self.calibration)
+        })
     }
 }

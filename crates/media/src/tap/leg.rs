@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate, Situation,
+    Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate, Situation, Turn,
+    wire_bitrate,
 };
 use auralink_quality::savings::SavingsMeter;
 use auralink_types::{Bitrate, PacketTime, Reason, Rung, SourceCodec};
@@ -13,7 +14,7 @@ use auralink_types::{Bitrate, PacketTime, Reason, Rung, SourceCodec};
 use super::growth::{GROW_PAUSE, next_step, same_family, with_packet};
 use super::original::Original;
 use super::source::Source;
-use super::stats::{Stats, on_wire};
+use super::stats::Stats;
 use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
 use crate::sequence::SequenceMap;
 
@@ -308,6 +309,7 @@ impl Leg {
 
     fn changed(&mut self, now: Instant, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
         self.tell_change(to, reason, sink);
+        let turn = turn(self.rung, to);
         self.rung = to;
         self.map = None;
         self.urgent = false;
@@ -315,7 +317,7 @@ impl Leg {
         if to == Rung::Original {
             self.repeated_until = self.cursor;
         }
-        self.pace.handle_switch(now);
+        self.pace.handle_switch(now, turn);
     }
 
     fn tell_change(&self, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
@@ -336,7 +338,7 @@ impl Leg {
             .is_some_and(|packet| with_packet(to, packet) == self.rung);
         if !same_rate {
             self.tell_change(to, self.reason, sink);
-            self.pace.handle_switch(now);
+            self.pace.handle_switch(now, turn(self.rung, self.goal));
             self.urgent = false;
         }
         if to.packet() != self.rung.packet() {
@@ -430,7 +432,7 @@ impl Leg {
     }
 
     fn send(&mut self, packet: OutPacket, sink: &mut Sink<'_>) {
-        let bytes = on_wire(packet.payload.len());
+        let bytes = sink.stats.on_wire(packet.payload.len());
         self.savings.sent_bytes += bytes;
         sink.stats.downlink.sent_bytes += bytes;
         self.last_out = self.last_out.max(packet.seq);
@@ -472,6 +474,14 @@ impl Leg {
                 false,
             ),
         })
+    }
+}
+
+/// Which way a leg goes from one rung to another.
+fn turn(from: Rung, to: Rung) -> Turn {
+    match (wire_bitrate(from), wire_bitrate(to)) {
+        (Some(from), Some(to)) => from.cmp(&to).into(),
+        _ => Turn::Aside,
     }
 }
 

@@ -8,6 +8,7 @@ mod decide;
 mod growth;
 mod leg;
 mod original;
+mod own;
 mod source;
 mod stats;
 mod steer;
@@ -73,6 +74,8 @@ pub struct PublisherCaps {
     pub models: Vec<u16>,
     /// It obeys hints: an AIC client, or a stock client through the answer.
     pub steerable: bool,
+    /// By itself it sends RED.
+    pub red: bool,
 }
 
 /// A packet for one leg.
@@ -101,7 +104,12 @@ pub enum TapOutput {
         packet: OutPacket,
     },
     /// Ask this of the publisher.
-    Hint(PublisherHint),
+    Hint {
+        /// What.
+        hint: PublisherHint,
+        /// All but the rate: the publisher's own is still being heard, because savings are counted from it.
+        keep_rate: bool,
+    },
     /// Tell this to whoever listens.
     Event(TapEvent),
 }

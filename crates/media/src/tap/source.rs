@@ -11,6 +11,11 @@ use super::stats::on_wire;
 const MEASURED_TICKS: u64 = 48_000;
 /// Half-life of that measurement: 8 s.
 const RATE_TICKS: u64 = 8 * 48_000;
+/// Part of the rate asked for up to which a publisher is said to do what was asked for: speech of variable rate exceeds
+/// its target for seconds.
+const RATE_EXCEEDED_PERCENT: u64 = 135;
+/// Rate of the least Opus encoder (RFC 6716 section 2.1.1); what sends less is in a pause.
+const LEAST_RATE: Bitrate = Bitrate::kbps(6);
 
 /// What the publisher sends.
 #[derive(Clone, Copy, Debug)]
@@ -64,45 +69,58 @@ impl Source {
         known.then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
     }
 
-    /// The same, or what it will be where the publisher does what he was asked for.
+    /// What it costs: where the publisher does what was asked for, what that costs, so that the scatter of the rate
+    /// moves nobody.
     pub(super) fn cost(&self, asked: SourceCodec) -> Option<Bitrate> {
-        let obeys = asked != SourceCodec::Own && self.obeys(asked);
-        self.wire_bitrate()
-            .or_else(|| wire_bitrate(asked.rung()).filter(|_| obeys))
+        let follows = asked != SourceCodec::Own && self.follows(asked) == Some(true);
+        wire_bitrate(asked.rung())
+            .filter(|_| follows)
+            .or_else(|| self.wire_bitrate())
     }
 
-    /// Whether this is what was asked for, as far as was heard: a stock client takes the packet time and not the rate.
-    pub(super) fn obeys(&self, asked: SourceCodec) -> bool {
+    /// Whether this is what was asked for; `None` until enough of it was heard.
+    pub(super) fn follows(&self, asked: SourceCodec) -> Option<bool> {
         match asked {
-            SourceCodec::Own => self.coding == InKind::Opus,
+            SourceCodec::Own => Some(self.coding == InKind::Opus),
             SourceCodec::Lean(lean) => {
-                let most = lean.bitrate.as_bps() * 5 / 4;
-                self.coding == InKind::Opus
-                    && !self.red
-                    && self.packet == lean.packet
-                    && self.payload_bitrate().is_none_or(|rate| rate.as_bps() <= most)
+                if self.coding != InKind::Opus || self.red || self.packet != lean.packet {
+                    return Some(false);
+                }
+                self.payload_bitrate().map(|_| !self.exceeds(lean.bitrate))
             }
-            SourceCodec::Neural(neural) => {
-                self.coding == InKind::Aic && self.packet == neural.packet && self.rate == Some(neural.rate)
-            }
+            SourceCodec::Neural(neural) => Some(
+                self.coding == InKind::Aic && self.packet == neural.packet && self.rate == Some(neural.rate),
+            ),
         }
     }
 
+    /// Whether it is Opus of clearly more than that rate, as far as was heard.
+    pub(super) fn exceeds(&self, asked: Bitrate) -> bool {
+        let most = asked.as_bps() * RATE_EXCEEDED_PERCENT / 100;
+        self.coding == InKind::Opus && self.payload_bitrate().is_some_and(|rate| rate.as_bps() > most)
+    }
+
+    /// Measures anew: something else was asked for.
+    pub(super) fn forget_rate(&mut self) {
+        (self.wire_bytes, self.ticks) = (0, 0);
+    }
+
     /// The rung it corresponds to: what was asked for where that is what comes, because encoders stay below their
-    /// target rate; Opus without RED is lean only where something was asked for.
-    pub(super) fn rung(&self, asked: SourceCodec) -> Rung {
+    /// target rate; Opus without RED is lean only where something was asked for. `None` where it is not known yet.
+    pub(super) fn rung(&self, asked: SourceCodec) -> Option<Rung> {
         let steered = asked != SourceCodec::Own;
         match self.coding {
-            InKind::Opus if steered && self.obeys(asked) => asked.rung(),
-            InKind::Aic => Rung::Neural(Neural {
+            InKind::Opus if steered && self.follows(asked) == Some(true) => Some(asked.rung()),
+            InKind::Aic => Some(Rung::Neural(Neural {
                 rate: self.rate.unwrap_or(NeuralRate::Kbps6),
                 packet: self.packet,
                 copies: 0,
-            }),
+            })),
             InKind::Opus if !self.red && steered => {
-                Rung::Lean(Lean::new(self.payload_bitrate().unwrap_or_default(), self.packet))
+                let rate = self.payload_bitrate().filter(|rate| *rate >= LEAST_RATE)?;
+                Some(Rung::Lean(Lean::new(rate, self.packet)))
             }
-            InKind::Opus => Rung::Original,
+            InKind::Opus => Some(Rung::Original),
         }
     }
 

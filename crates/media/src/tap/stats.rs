@@ -3,15 +3,17 @@
 use std::time::Duration;
 
 use auralink_engine::{EXTENSION_BYTES, Phase, Prediction};
-use auralink_quality::savings::{Preset, SavingsMeter, wire_bytes};
+use auralink_quality::savings::{SavingsMeter, wire_bytes};
 use auralink_types::{Mos, NetworkClass, Reason, Rung, SavingsBasis};
 
 use super::leg::Leg;
-use super::original::{FRAME_TICKS, Original};
+use super::original::FRAME_TICKS;
 use super::{AudioTap, LegId};
 
 /// Compute times remembered between two snapshots; beyond it the oldest go.
 const TIMES: usize = 512;
+/// Snapshots for which a client's report stands: one a second, and a report every ten.
+const TOLD_FOR: u8 = 15;
 
 /// What passed a tap since it was made, but for the fields that say otherwise.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,17 +22,20 @@ pub struct TapSnapshot {
     pub uplink: SavingsMeter,
     /// Subscribers' legs together, whole wire, those gone included.
     pub downlink: SavingsMeter,
-    /// Where the originals' bytes come from now: the packets themselves, or a stock client's preset while the
-    /// publisher is steered.
+    /// Where the originals' bytes come from now: what the publisher sent or was heard to send unasked, or a stock
+    /// client's preset where another rate was asked for before anything was known of their own.
     pub basis: SavingsBasis,
     /// 20 ms frames that arrived, pauses not counted.
     pub frames: u64,
-    /// Median time a packet spent in compression since the last snapshot.
+    /// Median time a packet spent in compression since the last snapshot: in the core, or in the client that codes by itself.
     pub compute_p50: Option<Duration>,
     /// 99th percentile of the same.
     pub compute_p99: Option<Duration>,
     /// Lowest current quality estimate over the legs that get coded packets.
     pub quality: Option<Mos>,
+    /// What is expected of the rung in use by what was measured of this track so far; absent where the publisher's packets are not what was asked for: how much
+    /// an encoder sends says nothing of how it sounds.
+    pub expected: Option<Mos>,
     /// What the first of those legs is expected to get from now on.
     pub prediction: Option<Prediction>,
     /// Fallbacks by reason, as in [`Reason::ALL`].
@@ -81,19 +86,26 @@ impl AudioTap {
     /// Counters and states; compute times start anew.
     pub fn snapshot(&mut self) -> TapSnapshot {
         let times = self.stats.take_times();
-        let coded = self.legs.iter().any(|leg| leg.rung != Rung::Original);
+        let coded = self
+            .legs
+            .iter()
+            .map(|leg| leg.rung)
+            .find(|rung| *rung != Rung::Original);
+        let asked = self.steer.asked();
+        let source = self.source.and_then(|source| source.rung(asked));
+        let known = self.source.filter(|source| source.follows(asked) == Some(true));
         TapSnapshot {
             uplink: self.stats.uplink,
             downlink: self.stats.downlink,
-            basis: if self.steer.steers() {
-                SavingsBasis::Preset
-            } else {
-                SavingsBasis::Measured
-            },
+            basis: self.own.basis(self.made()),
             frames: self.stats.ticks / FRAME_TICKS,
             compute_p50: times.map(|(median, _)| median),
             compute_p99: times.map(|(_, p99)| p99),
-            quality: self.quality.filter(|_| coded).map(|(_, mos)| mos),
+            quality: self.quality.filter(|_| coded.is_some()).map(|(_, mos)| mos),
+            expected: coded
+                .or(source.filter(|_| known.is_some()))
+                .filter(|rung| *rung != Rung::Original)
+                .map(|rung| self.calibration.predict(rung)),
             prediction: self.predict(),
             fallbacks: self.stats.fallbacks,
             bad_input: self.stats.bad_input,
@@ -102,7 +114,7 @@ impl AudioTap {
             unused: self.stats.unused,
             coded: self.stats.coded,
             rescued: self.stats.rescued,
-            source: self.source.map(|source| source.rung(self.steer.asked())),
+            source,
             legs: self.legs.iter().map(leg_snapshot).collect(),
         }
     }
@@ -135,8 +147,12 @@ pub(super) struct Stats {
     pub unused: u64,
     pub coded: u64,
     pub rescued: u64,
+    /// Bytes of the header extensions on this track's lines.
+    pub extensions: usize,
     times: Vec<Duration>,
     next_time: usize,
+    /// Median and 99th percentile as the client told them, and for how many more snapshots they stand.
+    told: Option<((Duration, Duration), u8)>,
 }
 
 impl Stats {
@@ -153,10 +169,24 @@ impl Stats {
         self.next_time += 1;
     }
 
+    /// Takes what the client says of its own coding: median and 99th percentile.
+    pub(super) fn told(&mut self, times: (Duration, Duration)) {
+        self.told = Some((times, TOLD_FOR));
+    }
+
+    /// Whole-wire bytes of a packet that goes out.
+    pub(super) fn on_wire(&self, payload: usize) -> u64 {
+        wire_bytes(payload, self.extensions) as u64
+    }
+
     /// Median and 99th percentile since the last call.
     pub(super) fn take_times(&mut self) -> Option<(Duration, Duration)> {
+        let told = self.told.take().filter(|(_, left)| *left > 0);
+        self.told = told.map(|(times, left)| (times, left - 1));
         self.times.sort_unstable();
-        let last = self.times.len().checked_sub(1)?;
+        let Some(last) = self.times.len().checked_sub(1) else {
+            return told.map(|(times, _)| times);
+        };
         let answer = (self.times[last / 2], self.times[last * 99 / 100]);
         self.times.clear();
         self.next_time = 0;
@@ -164,18 +194,9 @@ impl Stats {
     }
 }
 
-/// Whole-wire bytes of a packet with this payload.
+/// Whole-wire bytes of a packet with this payload, counted like the cost of rungs.
 pub(super) fn on_wire(payload: usize) -> u64 {
     wire_bytes(payload, EXTENSION_BYTES) as u64
-}
-
-/// Whole-wire bytes that would have flowed for this packet's audio without AIC.
-pub(super) fn baseline(original: &Original, steered: bool) -> u64 {
-    if steered && !original.dtx && original.ticks > 0 {
-        Preset::STOCK.packet_bytes() as u64 * original.ticks / FRAME_TICKS
-    } else {
-        on_wire(original.payload.len())
-    }
 }
 
 fn index(reason: Reason) -> usize {

@@ -2,34 +2,62 @@
 
 use std::time::{Duration, Instant};
 
-use auralink_engine::{Calibration, Choice, Network, Situation, choose};
+use auralink_engine::{Calibration, Choice, Network, Pace, Situation, choose, wire_bitrate};
 use auralink_quality::Content;
-use auralink_types::{Lean, NetworkClass, Neural, Policy, Rung, SourceCodec};
+use auralink_types::{Bitrate, Lean, NetworkClass, Neural, Policy, Rung, SourceCodec};
 
 use super::PublisherCaps;
 use super::leg::Leg;
 
 /// Least time between two wishes, but for those that somebody cannot do without.
 const PAUSE: Duration = Duration::from_secs(10);
+/// Least time before a cheaper source is asked for: each wish is a negotiation with a stock client.
+const CHEAPER: Duration = Duration::from_secs(60);
 /// Time in which a publisher may do what he was asked for: a round trip, and packets growing to 120 ms.
 const OBEYED_WITHIN: Duration = Duration::from_secs(3);
 /// Pause before something is asked for that was not heard, or not done.
 const INSIST: Duration = Duration::from_secs(1);
+/// Rates closer than this sound alike, and the difference is not worth asking.
+const NOTICED_PERCENT: u64 = 25;
 
 #[derive(Clone, Debug)]
 pub(super) struct Steer {
     asked: SourceCodec,
+    /// All but the rate was asked for: their own is still being heard.
+    keeps_rate: bool,
+    /// A rate was asked for at some time.
+    thinned: bool,
     asked_at: Option<Instant>,
+    /// What comes is what was made of that, as far as it will be.
+    settled: bool,
     /// Nobody listened when that was asked for.
     unheard: bool,
+    pace: Pace,
+}
+
+/// A wish, and what it depends on.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Wish {
+    /// What is wanted.
+    pub source: SourceCodec,
+    /// But for the rate.
+    pub keep_rate: bool,
+    /// Somebody listens.
+    pub heard: bool,
+    /// What was asked for last still serves everybody, within what scores scatter by.
+    pub borne: bool,
 }
 
 impl Steer {
     pub(super) fn new() -> Self {
         Self {
             asked: SourceCodec::Own,
+            keeps_rate: false,
+            thinned: false,
             asked_at: None,
+            settled: true,
             unheard: false,
+            pace: Pace::with_patience(CHEAPER),
         }
     }
 
@@ -43,10 +71,44 @@ impl Steer {
         self.asked
     }
 
+    /// What may be counted on: not a rate that they were not told.
+    pub(super) fn counted_on(&self) -> SourceCodec {
+        if self.keeps_rate {
+            SourceCodec::Own
+        } else {
+            self.asked
+        }
+    }
+
+    /// The rate that was asked for, if one was.
+    pub(super) fn asked_rate(&self) -> Option<Bitrate> {
+        match self.counted_on() {
+            SourceCodec::Own => None,
+            SourceCodec::Lean(lean) => Some(lean.bitrate),
+            SourceCodec::Neural(neural) => Some(neural.rate.bitrate()),
+        }
+    }
+
     /// Whether he was asked so lately that he may still be about to do it.
     pub(super) fn awaits(&self, now: Instant) -> bool {
         self.asked_at
             .is_some_and(|at| now.saturating_duration_since(at) < OBEYED_WITHIN)
+    }
+
+    /// Whether the time to do what was asked for has passed just now; says so once.
+    pub(super) fn settles(&mut self, now: Instant) -> bool {
+        !self.awaits(now) && !std::mem::replace(&mut self.settled, true)
+    }
+
+    /// Whether packets may come at a rate that is no longer asked for.
+    pub(super) fn may_still_thin(&self, now: Instant) -> bool {
+        self.thinned && self.awaits(now)
+    }
+
+    /// The user thought again: what they want now does not wait.
+    pub(super) fn forget_pace(&mut self) {
+        self.asked_at = None;
+        self.pace = Pace::with_patience(CHEAPER);
     }
 
     /// The same wish once more, for a publisher who sends the neural codec although he was not asked for it.
@@ -62,23 +124,65 @@ impl Steer {
         Some(self.asked)
     }
 
-    /// The new wish, if it changed and may be told now. Whoever comes to hear it first does not wait.
-    pub(super) fn decide(&mut self, now: Instant, wish: SourceCodec, heard: bool) -> Option<SourceCodec> {
-        if wish == self.asked {
+    /// The new wish, if it changed and may be told now.
+    pub(super) fn decide(&mut self, now: Instant, wish: Wish) -> Option<SourceCodec> {
+        let source = wish.source;
+        let keep_rate = wish.keep_rate && matches!(source, SourceCodec::Lean(_));
+        // What is known by now completes what was asked for.
+        let completes = self.keeps_rate && !keep_rate && matches!(source, SourceCodec::Lean(_));
+        if !completes && (source == self.asked || !self.may_ask(now, &wish)) {
             return None;
         }
-        let fresh = self
-            .asked_at
-            .is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
-        let needed = wish == SourceCodec::Own || matches!(self.asked, SourceCodec::Neural(_));
-        if fresh && !needed && !(self.unheard && heard) {
+        let (from, to) = (wire_bitrate(self.asked.rung()), wire_bitrate(source.rung()));
+        if let (Some(from), Some(to)) = (from, to)
+            && !self.keeps_rate
+        {
+            self.pace.handle_switch(now, from.cmp(&to).into());
+        }
+        let asked = std::mem::replace(&mut self.asked, source);
+        self.keeps_rate = keep_rate;
+        self.unheard = !wish.heard;
+        self.thinned |= self.asked_rate().is_some();
+        // A rate that they are not told yet is no news to them.
+        if keep_rate && asked.rung().packet() == source.rung().packet() {
             return None;
         }
-        self.asked = wish;
         self.asked_at = Some(now);
-        self.unheard = !heard;
-        Some(wish)
+        self.settled = false;
+        Some(source)
     }
+
+    /// Whoever comes to hear it first does not wait, and nobody waits for what they cannot do without.
+    fn may_ask(&self, now: Instant, wish: &Wish) -> bool {
+        let (from, to) = match (self.asked, wish.source) {
+            (SourceCodec::Neural(_), _) | (_, SourceCodec::Own) => return true,
+            (SourceCodec::Lean(from), SourceCodec::Lean(to)) => (from, to),
+            (SourceCodec::Own, _) | (_, SourceCodec::Neural(_)) => {
+                let fresh = self
+                    .asked_at
+                    .is_some_and(|at| now.saturating_duration_since(at) < PAUSE);
+                return !fresh || (self.unheard && wish.heard);
+            }
+        };
+        let alike = from.packet == to.packet && from.fec == to.fec && sound_alike(from.bitrate, to.bitrate);
+        if alike {
+            return false;
+        }
+        if self.unheard && wish.heard {
+            return true;
+        }
+        let dearer = wire_bitrate(Rung::Lean(to)) > wire_bitrate(Rung::Lean(from));
+        if dearer {
+            !wish.borne && !self.awaits(now)
+        } else {
+            self.pace.may_cheapen(now)
+        }
+    }
+}
+
+fn sound_alike(a: Bitrate, b: Bitrate) -> bool {
+    let (low, high) = (a.min(b).as_bps(), a.max(b).as_bps());
+    (high - low) * 100 < low * NOTICED_PERCENT
 }
 
 /// The cheapest source that serves every leg. The neural codec only where every leg decodes it by itself: no listener

@@ -13,8 +13,9 @@ use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
 
 use super::leg::{Leg, Sink, playable};
 use super::original::{Original, Reader};
+use super::own::{FULL_HEADER, Made, Own, Side};
 use super::source::Source;
-use super::stats::{Stats, baseline, on_wire};
+use super::stats::Stats;
 use super::steer::Steer;
 use super::{AudioPacket, LegCaps, LegId, PublisherCaps, TapEvent, TapOutput};
 
@@ -36,6 +37,7 @@ pub struct AudioTap {
     pub(super) legs: Vec<Leg>,
     pub(super) reader: Reader,
     pub(super) steer: Steer,
+    pub(super) own: Own,
     pub(super) uplink: NetworkAnalyzer,
     pub(super) calibration: Calibration,
     pub(super) stats: Stats,
@@ -68,6 +70,7 @@ impl AudioTap {
     pub fn new(now: Instant, track: TrackId, publisher: PublisherCaps, policy: Policy) -> Self {
         let mut tap = Self {
             track,
+            own: Own::new(publisher.red, !publisher.models.is_empty()),
             publisher,
             policy,
             legs: Vec::new(),
@@ -92,6 +95,7 @@ impl AudioTap {
             review_at: now,
             in_session: false,
         };
+        tap.stats.extensions = tap.extensions();
         tap.hint(now, false);
         tap
     }
@@ -107,8 +111,13 @@ impl AudioTap {
         if policy == self.policy {
             return;
         }
-        let observed = std::mem::replace(&mut self.policy, policy).observed;
+        let before = std::mem::replace(&mut self.policy, policy);
+        let observed = before.observed;
         self.review_at = now;
+        self.stats.extensions = self.extensions();
+        if before.active != self.policy.active {
+            self.steer.forget_pace();
+        }
         // What an experiment compares must not reach back to before it began.
         if (!self.policy.active || self.policy.observed != observed) && std::mem::take(&mut self.in_session) {
             self.out.push_back(TapOutput::Event(TapEvent::SessionEnded));
@@ -188,6 +197,23 @@ impl AudioTap {
         );
     }
 
+    /// The publisher's offer has no RED, whatever was announced.
+    pub fn forget_red(&mut self) {
+        self.own.red = false;
+    }
+
+    /// Takes what an AIC client says of its own coding: median and 99th percentile of the time it takes, in microseconds,
+    /// and the rate of its own Opus encoder.
+    pub fn handle_report(&mut self, times: Option<(u32, u32)>, own: Option<Bitrate>) {
+        if let Some((median, p99)) = times {
+            let time = |micros: u32| Duration::from_micros(micros.into());
+            self.stats.told((time(median), time(p99.max(median))));
+        }
+        if let Some(rate) = own {
+            self.own.tell(rate);
+        }
+    }
+
     /// Takes a packet of the publisher.
     pub fn handle_packet(&mut self, now: Instant, packet: AudioPacket, core: &mut dyn Processor) {
         if packet.payload.is_empty() {
@@ -199,7 +225,7 @@ impl AudioTap {
         }
         let reading = self.reader.read(now, packet);
         let original = Arc::new(reading.original);
-        self.count(&original);
+        self.count(now, &original);
         if !reading.readable {
             self.stats.bad_input += 1;
             for leg in &mut self.legs {
@@ -293,15 +319,37 @@ impl AudioTap {
         self.drop_stream(core);
     }
 
-    fn count(&mut self, original: &Original) {
-        let steered = self.steer.steers();
-        let before = baseline(original, steered);
-        self.stats.uplink.sent_bytes += on_wire(original.payload.len());
-        self.stats.uplink.original_bytes += before;
-        self.stats.downlink.original_bytes += before * self.legs.len() as u64;
-        for leg in &mut self.legs {
-            leg.savings.original_bytes += before;
+    fn count(&mut self, now: Instant, original: &Original) {
+        let made = self.made();
+        if !self.steer.may_still_thin(now) && !matches!(made, Made::AtRate(_)) {
+            self.own.hear(original);
         }
+        let before = self.own.cost(original, made, Side::Up);
+        self.stats.uplink.original_bytes += before;
+        self.stats.uplink.sent_bytes += match made {
+            Made::Freely => before,
+            _ => self.stats.on_wire(original.payload.len()),
+        };
+        for leg in &mut self.legs {
+            let red = leg.caps.red;
+            let before = self.own.cost(original, made, Side::Down { red });
+            leg.savings.original_bytes += before;
+            self.stats.downlink.original_bytes += before;
+        }
+    }
+
+    /// How the publisher makes packets now.
+    pub(super) fn made(&self) -> Made {
+        let exceeds = |rate| self.source.is_some_and(|source| source.exceeds(rate));
+        match self.steer.asked_rate() {
+            _ if !self.policy.active => Made::Freely,
+            Some(rate) if !exceeds(rate) => Made::AtRate(rate),
+            _ => Made::AtOwnRate,
+        }
+    }
+
+    fn extensions(&self) -> usize {
+        if self.policy.active { 0 } else { FULL_HEADER }
     }
 
     fn note_source(&mut self, now: Instant, original: &Original) {

@@ -188,7 +188,8 @@ pub struct Bench {
     pub timestamp: u32,
     pub sent: BTreeMap<LegId, Vec<(Instant, OutPacket)>>,
     pub events: Vec<(Instant, TapEvent)>,
-    pub hints: Vec<PublisherHint>,
+    /// Wishes, and whether the rate was left alone.
+    pub hints: Vec<(Instant, PublisherHint, bool)>,
 }
 
 pub fn policy(change: ConfigChange) -> Policy {
@@ -283,7 +284,7 @@ impl Bench {
         while let Some(output) = self.tap.poll_output() {
             match output {
                 TapOutput::Send { leg, packet } => self.sent.entry(leg).or_default().push((self.now, packet)),
-                TapOutput::Hint(hint) => self.hints.push(hint),
+                TapOutput::Hint { hint, keep_rate } => self.hints.push((self.now, hint, keep_rate)),
                 TapOutput::Event(event) => self.events.push((self.now, event)),
             }
         }

@@ -69,6 +69,7 @@ fn a_dead_core_turns_a_neural_publisher_to_opus_at_once_where_a_listener_depends
     let caps = PublisherCaps {
         models: vec![MODEL],
         steerable: true,
+        red: true,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
@@ -86,7 +87,7 @@ fn a_dead_core_turns_a_neural_publisher_to_opus_at_once_where_a_listener_depends
     let (killed, asked) = (bench.now, bench.hints.len());
     bench.pass(1);
     assert_eq!(bench.hints.len(), asked + 1, "asked again at once");
-    assert!(matches!(bench.hints[asked].source, SourceCodec::Lean(_)));
+    assert!(matches!(bench.hints[asked].1.source, SourceCodec::Lean(_)));
     assert_eq!(
         bench.fallbacks().last().unwrap(),
         &(killed + MS, Reason::CoreUnreachable)

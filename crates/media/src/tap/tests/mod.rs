@@ -3,3 +3,5 @@ mod faults;
 mod input;
 mod reasons;
 mod rungs;
+mod savings;
+mod steering;

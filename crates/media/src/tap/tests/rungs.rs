@@ -95,11 +95,12 @@ fn what_a_steered_publisher_is_about_to_send_is_not_coded_meanwhile() {
     let caps = PublisherCaps {
         models: vec![MODEL],
         steerable: true,
+        red: true,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
     bench.talk_for(400);
-    let Some(SourceCodec::Lean(lean)) = bench.hints.last().map(|hint| hint.source) else {
+    let Some(SourceCodec::Lean(lean)) = bench.hints.last().map(|(_, hint, _)| hint.source) else {
         panic!("not lean: {:?}", bench.hints)
     };
     assert_eq!(lean.packet.millis(), 60);
@@ -118,6 +119,7 @@ fn a_publisher_who_does_not_do_what_he_is_asked_is_coded_after_three_seconds() {
     let caps = PublisherCaps {
         models: vec![MODEL],
         steerable: true,
+        red: true,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
@@ -133,6 +135,7 @@ fn the_neural_codec_is_never_asked_for_while_somebody_cannot_decode_it() {
     let caps = PublisherCaps {
         models: vec![MODEL],
         steerable: true,
+        red: true,
     };
     let low = policy(ConfigChange {
         min_quality_score: Some(0.2),
@@ -145,7 +148,8 @@ fn the_neural_codec_is_never_asked_for_while_somebody_cannot_decode_it() {
         bench.tap.set_uplink_network(bench.now, 0.3, 100 * MS, 30 * MS);
         bench.talk_for(1_000);
     }
-    let neural = |hint: &auralink_types::PublisherHint| matches!(hint.source, SourceCodec::Neural(_));
+    let neural =
+        |(_, hint, _): &(_, auralink_types::PublisherHint, _)| matches!(hint.source, SourceCodec::Neural(_));
     assert!(!bench.hints.iter().any(neural), "{:?}", bench.hints);
     bench.tap.remove_leg(bench.now, LegId(1));
     bench.talk_for(12_000);
@@ -275,6 +279,7 @@ fn a_steerable_publisher_is_asked_for_the_cheapest_source_that_serves_every_leg(
     let caps = PublisherCaps {
         models: vec![MODEL],
         steerable: true,
+        red: true,
     };
     let low = policy(ConfigChange {
         min_quality_score: Some(0.2),
@@ -283,27 +288,30 @@ fn a_steerable_publisher_is_asked_for_the_cheapest_source_that_serves_every_leg(
     let mut bench = Bench::new(low, caps);
     bench.drain();
     assert!(
-        matches!(bench.hints[0].source, SourceCodec::Lean(_)),
+        matches!(bench.hints[0].1.source, SourceCodec::Lean(_)),
         "lean while nobody listens"
     );
     bench.talk_for(1_000);
     bench.tap.add_leg(bench.now, LegId(2), aic_caps());
     bench.drain();
     assert!(
-        matches!(bench.hints.last().unwrap().source, SourceCodec::Neural(_)),
+        matches!(bench.hints.last().unwrap().1.source, SourceCodec::Neural(_)),
         "the first listener does not wait for the pause between wishes"
     );
     bench.talk_for(12_000);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
     bench.talk_for(100);
-    assert!(matches!(bench.hints.last().unwrap().source, SourceCodec::Lean(_)));
+    assert!(matches!(
+        bench.hints.last().unwrap().1.source,
+        SourceCodec::Lean(_)
+    ));
     let vetoed = LegCaps {
         opted_out: true,
         ..stock_caps()
     };
     bench.tap.add_leg(bench.now, LegId(3), vetoed);
     bench.talk_for(100);
-    assert_eq!(bench.hints.last().unwrap().source, SourceCodec::Own);
+    assert_eq!(bench.hints.last().unwrap().1.source, SourceCodec::Own);
 }
 
 #[test]
