@@ -30,7 +30,7 @@ async def carry_tone(url, room_name, single_peer_connection):
 
 
 async def use_lines_again(url, room, single_peer_connection):
-    """One stays and watches while others leave and come, unpublish and publish."""
+    """One stays and watches while others leave and come, are let go and wanted again, unpublish and publish."""
     anna = await Person("anna", 440, (210, 40, 40)).join(url, room, single_peer_connection)
     bert = await Person("bert", 560, (40, 150, 50)).join(url, room, single_peer_connection)
     try:
@@ -41,6 +41,13 @@ async def use_lines_again(url, room, single_peer_connection):
             await cleo.publish()
             await asyncio.gather(anna.sees_and_hears(cleo), bert.sees_and_hears(cleo))
             await cleo.leave()
+
+            # With two peer connections this SDK says nothing of a track that it has had before.
+            if single_peer_connection:
+                anna.subscribe(bert, False)
+                await anna.loses(bert)
+                anna.subscribe(bert, True)
+                await anna.sees_and_hears(bert)
 
             await bert.unpublish()
             await anna.loses(bert)

@@ -28,8 +28,8 @@ export async function sees(viewer, publisher, { source = 'video', colour = publi
   return ms;
 }
 
-/** Whether this is the publisher's tone. */
-export const isVoice = (sensed, hz) => Boolean(sensed) && sensed.level > QUIET_DBFS && Math.abs(sensed.hz - hz) < FAR_HZ;
+/** Whether this is that tone. */
+const isVoice = (sensed, hz) => Boolean(sensed) && sensed.level > QUIET_DBFS && Math.abs(sensed.hz - hz) < FAR_HZ;
 
 /** Waits until the viewer's loudspeaker plays the publisher's own tone. */
 export async function hears(viewer, publisher) {
@@ -42,6 +42,21 @@ export async function hears(viewer, publisher) {
       return { sensed, times };
     },
     ({ times }) => times >= TIMES,
+  );
+  return ms;
+}
+
+/** Waits until each of the publishers was heard, in whatever order. */
+export async function hearsAll(viewer, publishers) {
+  const missing = new Map(publishers.map(({ name, hz }) => [name, hz]));
+  const { ms } = await until(
+    `${viewer.name} hearing all ${publishers.length}`,
+    async () => {
+      const sensed = await viewer.call('hearAll');
+      for (const [name, hz] of missing) if (isVoice(sensed[name], hz)) missing.delete(name);
+      return [...missing.keys()];
+    },
+    (names) => names.length === 0,
   );
   return ms;
 }
