@@ -26,6 +26,8 @@ pub(super) const FULL_HEADER: usize = extension_bytes(Preset::STOCK.extensions);
 
 /// The same from an AIC client: the level alone.
 const SPARE_HEADER: usize = extension_bytes(&[1]);
+/// On the line of a listener under AIC: str0m writes an empty block of extensions into every packet.
+pub(super) const BARE_HEADER: usize = 4;
 
 /// How a packet came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -147,7 +147,7 @@ pub(super) struct Stats {
     pub unused: u64,
     pub coded: u64,
     pub rescued: u64,
-    /// Bytes of the header extensions on this track's lines.
+    /// Bytes of the header extensions on the lines of listeners.
     pub extensions: usize,
     times: Vec<Duration>,
     next_time: usize,

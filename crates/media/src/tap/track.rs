@@ -9,11 +9,12 @@ use auralink_engine::{
     Processor, Refused, StreamId,
 };
 use auralink_quality::Content;
+use auralink_quality::savings::wire_bytes;
 use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
 
 use super::leg::{Leg, Sink, playable};
 use super::original::{Original, Reader};
-use super::own::{FULL_HEADER, Made, Own, Side};
+use super::own::{BARE_HEADER, FULL_HEADER, Made, Own, Side};
 use super::source::Source;
 use super::stats::Stats;
 use super::steer::Steer;
@@ -328,7 +329,7 @@ impl AudioTap {
         self.stats.uplink.original_bytes += before;
         self.stats.uplink.sent_bytes += match made {
             Made::Freely => before,
-            _ => self.stats.on_wire(original.payload.len()),
+            _ => wire_bytes(original.payload.len(), 0) as u64,
         };
         for leg in &mut self.legs {
             let red = leg.caps.red;
@@ -349,7 +350,11 @@ impl AudioTap {
     }
 
     fn extensions(&self) -> usize {
-        if self.policy.active { 0 } else { FULL_HEADER }
+        if self.policy.active {
+            BARE_HEADER
+        } else {
+            FULL_HEADER
+        }
     }
 
     fn note_source(&mut self, now: Instant, original: &Original) {
