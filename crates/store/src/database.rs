@@ -30,7 +30,7 @@ impl Database {
     pub(crate) async fn read(&self, who: Who<'_>) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite(pools) => Tx::Sqlite(pools.read.begin().await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin("BEGIN READ ONLY", who).await?),
+            Self::Postgres(pool) => Tx::of(pool, pool.begin("BEGIN READ ONLY", who).await?),
         })
     }
 
@@ -39,7 +39,7 @@ impl Database {
     pub(crate) async fn write(&self, who: Who<'_>) -> Result<Tx, StoreError> {
         Ok(match self {
             Self::Sqlite(pools) => Tx::Sqlite(pools.write.begin_with("BEGIN IMMEDIATE").await?),
-            Self::Postgres(pool) => Tx::Postgres(pool.begin("BEGIN", who).await?),
+            Self::Postgres(pool) => Tx::of(pool, pool.begin("BEGIN", who).await?),
         })
     }
 }
@@ -47,13 +47,14 @@ impl Database {
 /// A transaction; what isn't committed is rolled back.
 pub(crate) enum Tx {
     Sqlite(Transaction<'static, Sqlite>),
-    Postgres(Transaction<'static, Postgres>),
+    /// And whether its statements are kept for the next time.
+    Postgres(Transaction<'static, Postgres>, bool),
 }
 
 macro_rules! query {
-    ($sql:ident) => {{
+    ($sql:ident, $kept:expr) => {{
         // Our own text: `Sql` keeps what users say in its values.
-        let mut query = sqlx::query(AssertSqlSafe($sql.text));
+        let mut query = sqlx::query(AssertSqlSafe($sql.text)).persistent($kept);
         for value in $sql.values {
             query = match value {
                 Value::Text(text) => query.bind(text),
@@ -68,14 +69,18 @@ macro_rules! query {
 }
 
 impl Tx {
+    fn of(pool: &PostgresPool, tx: Transaction<'static, Postgres>) -> Self {
+        Self::Postgres(tx, pool.keeps_statements)
+    }
+
     pub(crate) async fn rows(&mut self, sql: Sql) -> Result<Vec<Row>, StoreError> {
         Ok(match self {
             Self::Sqlite(tx) => {
-                let rows = query!(sql).fetch_all(&mut **tx).await?;
+                let rows = query!(sql, true).fetch_all(&mut **tx).await?;
                 rows.into_iter().map(Row::Sqlite).collect()
             }
-            Self::Postgres(tx) => {
-                let rows = query!(sql).fetch_all(&mut **tx).await?;
+            Self::Postgres(tx, kept) => {
+                let rows = query!(sql, *kept).fetch_all(&mut **tx).await?;
                 rows.into_iter().map(Row::Postgres).collect()
             }
         })
@@ -83,8 +88,14 @@ impl Tx {
 
     pub(crate) async fn row(&mut self, sql: Sql) -> Result<Option<Row>, StoreError> {
         Ok(match self {
-            Self::Sqlite(tx) => query!(sql).fetch_optional(&mut **tx).await?.map(Row::Sqlite),
-            Self::Postgres(tx) => query!(sql).fetch_optional(&mut **tx).await?.map(Row::Postgres),
+            Self::Sqlite(tx) => query!(sql, true)
+                .fetch_optional(&mut **tx)
+                .await?
+                .map(Row::Sqlite),
+            Self::Postgres(tx, kept) => query!(sql, *kept)
+                .fetch_optional(&mut **tx)
+                .await?
+                .map(Row::Postgres),
         })
     }
 
@@ -98,15 +109,15 @@ impl Tx {
     /// How many rows it changed.
     pub(crate) async fn execute(&mut self, sql: Sql) -> Result<u64, StoreError> {
         Ok(match self {
-            Self::Sqlite(tx) => query!(sql).execute(&mut **tx).await?.rows_affected(),
-            Self::Postgres(tx) => query!(sql).execute(&mut **tx).await?.rows_affected(),
+            Self::Sqlite(tx) => query!(sql, true).execute(&mut **tx).await?.rows_affected(),
+            Self::Postgres(tx, kept) => query!(sql, *kept).execute(&mut **tx).await?.rows_affected(),
         })
     }
 
     /// Waits until no other transaction holds the lock of that name, and holds it to its own end. SQLite has one writer
     /// anyway.
     pub(crate) async fn lock(&mut self, name: &str) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
+        if let Self::Postgres(..) = self {
             let sql =
                 Sql::new("SELECT 1 AS one FROM (SELECT pg_advisory_xact_lock(hashtextextended($1, 0))) AS l");
             self.row(sql.with(name)).await?;
@@ -135,7 +146,7 @@ impl Tx {
 
     /// For chores that may take longer than an answer may.
     pub(crate) async fn no_time_limit(&mut self) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
+        if let Self::Postgres(..) = self {
             self.row(Sql::new(
                 "SELECT set_config('statement_timeout', '0', true) AS set",
             ))
@@ -147,7 +158,7 @@ impl Tx {
     pub(crate) async fn commit(self) -> Result<(), StoreError> {
         let done = match self {
             Self::Sqlite(tx) => tx.commit().await,
-            Self::Postgres(tx) => tx.commit().await,
+            Self::Postgres(tx, _) => tx.commit().await,
         };
         Ok(done?)
     }

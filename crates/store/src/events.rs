@@ -60,6 +60,11 @@ impl EventWriter {
         self.items.send(Item::Flush(done)).await.is_ok() && answer.await.unwrap_or(false)
     }
 
+    /// Events that wait for the database.
+    pub fn waiting(&self) -> usize {
+        self.items.max_capacity() - self.items.capacity()
+    }
+
     /// Counts since start.
     pub fn stats(&self) -> WriterStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);

@@ -38,6 +38,7 @@ mod events;
 mod experiment;
 mod health;
 mod lease;
+mod location;
 mod metric;
 mod names;
 mod outbox;
@@ -79,6 +80,7 @@ pub use experiment::{
 };
 pub use health::TenantHealth;
 pub use lease::{LEASE, Lease};
+pub use location::check_url;
 pub use metric::{MetricCursor, MetricPage, MetricQuery, StoredMetric};
 pub use outbox::{Announcement, Delivery, OUTBOX_MAX};
 pub use page::{Cursor, PAGE_MAX, Page, Span};

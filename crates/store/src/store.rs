@@ -10,6 +10,7 @@ use crate::config;
 use crate::database::{Database, Tx, Who};
 use crate::erasure;
 use crate::error::StoreError;
+use crate::location::Location;
 use crate::parents::Parents;
 use crate::postgres::{self, PostgresPool};
 use crate::pseudonym::Pseudonyms;
@@ -50,10 +51,12 @@ impl Store {
 
     /// Likewise, with options.
     pub async fn open_with(url: &str, options: &StoreOptions) -> Result<Self, StoreError> {
-        let database = if is_postgres(url) {
-            Database::Postgres(PostgresPool::open(url, options.connections.max(1)).await?)
-        } else {
-            Database::Sqlite(SqlitePools::open(url).await?)
+        let database = match Location::parse(url)? {
+            Location::Postgres(url) => {
+                Database::Postgres(PostgresPool::open(url, options.connections.max(1)).await?)
+            }
+            Location::File(path) => Database::Sqlite(SqlitePools::open(Some(path)).await?),
+            Location::Memory => Database::Sqlite(SqlitePools::open(None).await?),
         };
         let mut tx = database.read(Who::Server).await?;
         let state = tx.one(Sql::new("SELECT erasure_key FROM aic_state")).await?;
@@ -68,10 +71,10 @@ impl Store {
     /// The migrations that a database lacks; it is left as it is. An error when it is newer than this program, or one
     /// of its migrations was another.
     pub async fn pending(url: &str) -> Result<Vec<Pending>, StoreError> {
-        if is_postgres(url) {
-            postgres::pending(url).await
-        } else {
-            sqlite::pending(url).await
+        match Location::parse(url)? {
+            Location::Postgres(url) => postgres::pending(url).await,
+            Location::File(path) => sqlite::pending(Some(path)).await,
+            Location::Memory => sqlite::pending(None).await,
         }
     }
 
@@ -102,10 +105,15 @@ impl Store {
         tx.commit().await
     }
 
-    /// Whether the database answers.
+    /// Whether the database takes a change; this one changes nothing.
     pub async fn ping(&self) -> Result<(), StoreError> {
-        let mut tx = self.database.read(Who::Server).await?;
-        tx.row(Sql::new("SELECT 1 AS one FROM users LIMIT 1")).await?;
+        let sql = match &self.database {
+            // A lock on the row is written as a change is, and nobody waits for it.
+            Database::Postgres(_) => "SELECT watermark_us FROM aic_rollup_state FOR UPDATE SKIP LOCKED",
+            Database::Sqlite(_) => "UPDATE aic_rollup_state SET watermark_us = watermark_us",
+        };
+        let mut tx = self.write().await?;
+        tx.execute(Sql::new(sql)).await?;
         tx.commit().await
     }
 
@@ -135,7 +143,7 @@ impl Store {
         let count = rows.len();
         match &mut tx {
             Tx::Sqlite(tx) => sqlite::metrics::write(tx, &rows, &parents).await?,
-            Tx::Postgres(tx) => postgres::metrics::write(tx, rows, &parents).await?,
+            Tx::Postgres(tx, _) => postgres::metrics::write(tx, rows, &parents).await?,
         }
         tx.commit().await?;
         Ok(count)
@@ -152,21 +160,26 @@ impl Store {
     }
 }
 
-/// A database's URL as it may be shown and logged: without its password.
+/// A database's URL as it may be shown and logged: without its password, wherever that stands.
 pub fn without_password(url: &str) -> String {
     let Some((scheme, rest)) = url.split_once("://") else {
         return url.to_owned();
     };
-    let authority = rest.split(['/', '?']).next().unwrap_or_default();
-    let Some((login, host)) = authority.rsplit_once('@') else {
-        return url.to_owned();
+    let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = place.split('/').next().unwrap_or_default();
+    let place = match authority.rsplit_once('@') {
+        Some((login, host)) => {
+            let user = login.split(':').next().unwrap_or_default();
+            format!("{user}@{host}{}", &place[authority.len()..])
+        }
+        None => place.to_owned(),
     };
-    let user = login.split(':').next().unwrap_or_default();
-    format!("{scheme}://{user}@{host}{}", &rest[authority.len()..])
-}
-
-fn is_postgres(url: &str) -> bool {
-    url.starts_with("postgres://") || url.starts_with("postgresql://")
+    let shown: Vec<&str> = query
+        .split('&')
+        .filter(|pair| !pair.is_empty() && !pair.to_ascii_lowercase().starts_with("password="))
+        .collect();
+    let mark = if shown.is_empty() { "" } else { "?" };
+    format!("{scheme}://{place}{mark}{}", shown.join("&"))
 }
 
 #[cfg(test)]
@@ -182,6 +195,11 @@ mod tests {
             ),
             ("postgres://ada:s3:c@ret@db/aura", "postgres://ada@db/aura"),
             ("postgres://db/aura", "postgres://db/aura"),
+            (
+                "postgres://db/aura?user=ada&password=s3cret&sslmode=require",
+                "postgres://db/aura?user=ada&sslmode=require",
+            ),
+            ("postgres://db/aura?Password=s3@cret", "postgres://db/aura"),
             ("sqlite:///tmp/a@b:c.db", "sqlite:///tmp/a@b:c.db"),
             ("auralink.db", "auralink.db"),
         ] {

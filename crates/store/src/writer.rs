@@ -45,6 +45,7 @@ struct Counts {
     queue_full: AtomicU64,
     spool_full: AtomicU64,
     refused: AtomicU64,
+    spooled: AtomicU64,
 }
 
 /// Where the media path leaves its rows. Cloning shares it; when the last clone goes, what waits is written.
@@ -100,6 +101,12 @@ impl MetricWriter {
         self.flushes.send(done).await.is_ok() && answer.await.unwrap_or(false)
     }
 
+    /// Rows that wait for the database, in the queue and in the spool.
+    pub fn waiting(&self) -> usize {
+        let queued = self.rows.max_capacity() - self.rows.capacity();
+        queued + self.counts.spooled.load(Ordering::Relaxed) as usize
+    }
+
     /// Counts since start.
     pub fn stats(&self) -> WriterStats {
         let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
@@ -142,7 +149,7 @@ impl Task {
                         break;
                     }
                     fresh.drain(..).for_each(|row| self.spool.push(row));
-                    self.note_drops();
+                    self.note_spool();
                     // While the database is away only the tick tries again.
                     if !away && self.spool.len() >= BATCH_MAX {
                         away = !self.write_out().await;
@@ -159,7 +166,7 @@ impl Task {
         while let Ok(row) = incoming.try_recv() {
             self.spool.push(row);
         }
-        self.note_drops();
+        self.note_spool();
     }
 
     async fn insist(&mut self) -> bool {
@@ -173,6 +180,12 @@ impl Task {
 
     /// Writes all that waits; `false` when the database is away.
     async fn write_out(&mut self) -> bool {
+        let written = self.write_batches().await;
+        self.note_spool();
+        written
+    }
+
+    async fn write_batches(&mut self) -> bool {
         while self.spool.len() > 0 {
             let batch = self.spool.take(BATCH_MAX);
             match self.write(&batch).await {
@@ -235,15 +248,17 @@ impl Task {
 
     fn give_back(&mut self, batch: Vec<MetricRow>, error: &StoreError) -> bool {
         self.spool.give_back(batch);
-        self.note_drops();
+        self.note_spool();
         tracing::warn!(%error, waiting = self.spool.len(), "metric rows wait for the database");
         false
     }
 
-    fn note_drops(&self) {
+    fn note_spool(&self) {
         self.counts
             .spool_full
             .store(self.spool.dropped(), Ordering::Relaxed);
+        let waiting = self.spool.len() as u64;
+        self.counts.spooled.store(waiting, Ordering::Relaxed);
     }
 }
 

@@ -1,4 +1,5 @@
-//! Metric rows into PostgreSQL: one statement to a batch, a column to an array.
+//! Metric rows into PostgreSQL: one statement to a batch, a column to an array. It is parsed each time, which a batch
+//! does not feel.
 
 use auralink_types::MetricRow;
 use sqlx::{Postgres, Transaction};
@@ -46,6 +47,7 @@ async fn write_parents(
             "INSERT INTO users (tenant_id, user_id, created_at_us) \
              SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[]) ON CONFLICT DO NOTHING",
         )
+        .persistent(false)
         .bind(of_parents(users, |row| row.owner.tenant.as_str()))
         .bind(of_parents(users, |row| row.owner.user.as_str()))
         .bind(starts(users))
@@ -59,6 +61,7 @@ async fn write_parents(
              SELECT t, c, '', s FROM unnest($1::text[], $2::text[], $3::bigint[]) AS new (t, c, s) \
              ON CONFLICT DO NOTHING",
         )
+        .persistent(false)
         .bind(of_parents(calls, |row| row.owner.tenant.as_str()))
         .bind(of_parents(calls, |row| row.call_id.as_str()))
         .bind(starts(calls))
@@ -71,6 +74,7 @@ async fn write_parents(
              SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], \
              $7::bigint[]) ON CONFLICT DO NOTHING",
         )
+        .persistent(false)
         .bind(of_parents(sessions, |row| row.owner.tenant.as_str()))
         .bind(of_parents(sessions, |row| row.session_id.as_str()))
         .bind(of_parents(sessions, |row| row.owner.user.as_str()))
@@ -97,6 +101,7 @@ async fn write_rows(tx: &mut Transaction<'static, Postgres>, rows: &[&MetricRow]
          $22::float8[], $23::float8[]) \
          ON CONFLICT DO NOTHING",
     )
+    .persistent(false)
     .bind(column(rows, |row| row.owner.tenant.as_str()))
     .bind(column(rows, |row| row.owner.user.as_str()))
     .bind(column(rows, |row| row.call_id.as_str()))

@@ -29,24 +29,27 @@ impl PostgresPool {
 
     async fn days(&self, first: i64, last: i64) -> Result<Vec<i64>, StoreError> {
         let mut missing = Vec::new();
+        let mut tx = self.begin_as_owner().await?;
         for day in first..=last {
             let known: bool = sqlx::query_scalar("SELECT to_regclass($1) IS NOT NULL")
+                .persistent(false)
                 .bind(name(day))
-                .fetch_one(&self.pool)
+                .fetch_one(&mut *tx)
                 .await?;
             if !known {
                 missing.push(day);
             }
         }
+        tx.commit().await?;
         Ok(missing)
     }
 
     /// As the login role, which owns the table.
     pub(crate) async fn make_partition(&self, day: i64) -> Result<(), StoreError> {
         let (name, from, to) = (name(day), day * DAY_US, (day + 1) * DAY_US);
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin_as_owner().await?;
         // Another server may be at it.
-        sqlx::query("SELECT pg_advisory_xact_lock(hashtextextended('partitions', 0))")
+        sqlx::raw_sql("SELECT pg_advisory_xact_lock(hashtextextended('partitions', 0))")
             .execute(&mut *tx)
             .await?;
         for sql in [
@@ -57,7 +60,7 @@ impl PostgresPool {
             format!("ALTER TABLE {name} ENABLE ROW LEVEL SECURITY"),
             format!("ALTER TABLE {name} FORCE ROW LEVEL SECURITY"),
         ] {
-            match sqlx::query(AssertSqlSafe(sql))
+            match sqlx::raw_sql(AssertSqlSafe(sql))
                 .execute(&mut *tx)
                 .await
                 .map_err(StoreError::from)
@@ -77,19 +80,25 @@ impl PostgresPool {
     /// Drops every day that ended before `before`; returns how many.
     pub(crate) async fn drop_partitions(&self, before: Timestamp) -> Result<u64, StoreError> {
         let oldest = name(before.as_micros().div_euclid(DAY_US));
+        let mut tx = self.begin_as_owner().await?;
         // Names sort as their days do.
         let old: Vec<String> = sqlx::query_scalar(
             "SELECT c.relname::text FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid \
              WHERE i.inhparent = 'aic_metrics'::regclass AND c.relname ~ '^aic_metrics_p[0-9]{8}$' \
              AND c.relname < $1",
         )
+        .persistent(false)
         .bind(oldest)
-        .fetch_all(&self.pool)
+        .fetch_all(&mut *tx)
         .await?;
+        tx.commit().await?;
         for name in &old {
-            sqlx::query(AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}")))
-                .execute(&self.pool)
+            // One at a time: each waits for whoever reads the table.
+            let mut tx = self.begin_as_owner().await?;
+            sqlx::raw_sql(AssertSqlSafe(format!("DROP TABLE IF EXISTS {name}")))
+                .execute(&mut *tx)
                 .await?;
+            tx.commit().await?;
         }
         Ok(old.len() as u64)
     }

@@ -37,9 +37,8 @@ pub(crate) struct SqlitePools {
 }
 
 impl SqlitePools {
-    /// Opens the file, creates it when it isn't there and brings its schema up to date.
-    pub(crate) async fn open(url: &str) -> Result<Self, StoreError> {
-        let path = path(url);
+    /// Opens the file, or memory without one, creates it when it isn't there and brings its schema up to date.
+    pub(crate) async fn open(file: Option<&str>) -> Result<Self, StoreError> {
         // One connection that never retires: a second one would see another, empty memory.
         let single = SqlitePoolOptions::new()
             .min_connections(1)
@@ -47,15 +46,9 @@ impl SqlitePools {
             .idle_timeout(None)
             .max_lifetime(None)
             .acquire_timeout(BUSY_TIMEOUT);
-        let pools = if is_memory(path) {
-            let pool = single.connect_with(options().in_memory(true)).await?;
-            Self {
-                read: pool.clone(),
-                write: pool,
-            }
-        } else {
+        let pools = if let Some(file) = file {
             let options = options()
-                .filename(path)
+                .filename(file)
                 .create_if_missing(true)
                 .journal_mode(SqliteJournalMode::Wal)
                 .synchronous(SqliteSynchronous::Normal);
@@ -71,6 +64,12 @@ impl SqlitePools {
             Self {
                 read: readers.connect_lazy_with(options.pragma("query_only", "ON")),
                 write,
+            }
+        } else {
+            let pool = single.connect_with(options().in_memory(true)).await?;
+            Self {
+                read: pool.clone(),
+                write: pool,
             }
         };
         // Under the write lock, because two servers may start at once; all migrations or none.
@@ -117,14 +116,13 @@ async fn connect(pool: &SqlitePoolOptions, options: &SqliteConnectOptions) -> Re
         .unwrap_or(Err(StoreError::Busy))
 }
 
-/// Migrations that the file lacks; it is left as it is.
-pub(crate) async fn pending(url: &str) -> Result<Vec<Pending>, StoreError> {
-    let path = path(url);
-    if is_memory(path) || !std::path::Path::new(path).exists() {
+/// Migrations that the file, or memory without one, lacks; it is left as it is.
+pub(crate) async fn pending(file: Option<&str>) -> Result<Vec<Pending>, StoreError> {
+    let Some(file) = file.filter(|file| std::path::Path::new(file).exists()) else {
         return Ok(schema::pending(&schema::sqlite(), &[])?);
-    }
+    };
     use sqlx::Connection as _;
-    let mut connection = SqliteConnection::connect_with(&options().filename(path).read_only(true)).await?;
+    let mut connection = SqliteConnection::connect_with(&options().filename(file).read_only(true)).await?;
     Ok(schema::pending_in(&schema::sqlite(), &mut connection).await?)
 }
 
@@ -134,19 +132,4 @@ fn options() -> SqliteConnectOptions {
         // What is deleted is overwritten; see `scrub` for what that leaves.
         .pragma("secure_delete", "ON")
         .busy_timeout(BUSY_TIMEOUT)
-}
-
-fn path(url: &str) -> &str {
-    match url.strip_prefix("sqlite:") {
-        // What follows a question mark is options of other programs, such as `mode=rwc`.
-        Some(rest) => {
-            let rest = rest.strip_prefix("//").unwrap_or(rest);
-            rest.split_once('?').map_or(rest, |(path, _)| path)
-        }
-        None => url,
-    }
-}
-
-fn is_memory(path: &str) -> bool {
-    matches!(path, "memory" | ":memory:")
 }

@@ -14,6 +14,7 @@ mod metrics;
 mod migrations;
 mod people;
 mod personal;
+mod pgbouncer;
 mod plans;
 mod rollups;
 mod support;
