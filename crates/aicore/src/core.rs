@@ -179,3 +179,50 @@ impl Processor for LocalCore {
         self.pool.model().iter().map(|model| model.id().0).collect()
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "a test waits in real time")]
+mod tests {
+    use std::time::Instant;
+
+    use auralink_engine::{InFrame, InKind};
+    use auralink_types::{Neural, NeuralRate, PacketTime};
+
+    use super::*;
+
+    #[test]
+    fn a_stream_that_leaves_while_the_queue_is_full_is_let_go() {
+        let mut core = LocalCore::start(1, Arc::new(|| {}));
+        let rung = Rung::Neural(Neural {
+            rate: NeuralRate::Kbps6,
+            packet: PacketTime::Ms20,
+            copies: 0,
+        });
+        let stream = core.open(&[rung]).unwrap();
+        core.faults().stall(Duration::from_millis(1), NonZeroU32::MIN);
+        let mut timestamp = 0;
+        let mut submit = |core: &mut LocalCore| {
+            timestamp += 960;
+            core.submit(
+                stream,
+                InFrame {
+                    kind: InKind::Opus,
+                    timestamp,
+                    payload: Arc::from([0xf8, 0xff, 0xfe]),
+                    deadline: Instant::now(),
+                },
+            )
+        };
+        while submit(&mut core).is_ok() {}
+        core.close(stream);
+        let begun = Instant::now();
+        // The worker's hold on it is the other one.
+        while Arc::strong_count(&core.listener) > 1 {
+            assert!(
+                begun.elapsed() < Duration::from_secs(30),
+                "the worker keeps its coders"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}

@@ -11,7 +11,7 @@ use auralink_engine::{Refused, StreamId};
 use auralink_types::{Reason, Rung};
 
 use crate::stream::{Frame, Work};
-use crate::worker::{Job, Listener, Pulse, Worker};
+use crate::worker::{Job, Leavers, Listener, Pulse, Worker};
 
 /// Streams a worker takes at most; the next one is refused.
 pub const STREAMS_PER_WORKER: usize = 512;
@@ -85,6 +85,7 @@ pub(crate) struct Pool {
 pub(crate) struct Handle {
     pub(crate) id: StreamId,
     jobs: SyncSender<Job>,
+    leavers: Leavers,
     pool: Arc<Pool>,
 }
 
@@ -109,8 +110,10 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        // A full queue keeps the coders a while longer; nothing reaches them any more.
-        let _ = self.jobs.try_send(Job::Close(self.id));
+        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Close(self.id)) {
+            let mut leavers = self.leavers.lock().unwrap_or_else(PoisonError::into_inner);
+            leavers.push(self.id);
+        }
         self.pool.forget(self.id);
     }
 }
@@ -174,13 +177,15 @@ impl Pool {
     /// Opens a stream at the worker that has fewest.
     pub(crate) fn open(self: &Arc<Self>, work: Work, listener: Arc<dyn Listener>) -> Result<Handle, Refused> {
         let mut inner = self.lock();
-        let alive =
-            inner.slots.iter().enumerate().filter_map(|(number, slot)| {
-                Some((number, slot.streams, slot.worker.as_ref()?.jobs.clone()))
-            });
-        let (number, streams, jobs) = alive
+        let alive = inner
+            .slots
+            .iter()
+            .enumerate()
+            .filter_map(|(number, slot)| Some((number, slot.streams, slot.worker.as_ref()?)));
+        let (number, streams, worker) = alive
             .min_by_key(|(_, streams, _)| *streams)
             .ok_or(Refused::Unreachable)?;
+        let (jobs, leavers) = (worker.jobs.clone(), worker.leavers.clone());
         if streams >= STREAMS_PER_WORKER {
             return Err(Refused::Full);
         }
@@ -196,6 +201,7 @@ impl Pool {
         Ok(Handle {
             id,
             jobs,
+            leavers,
             pool: self.clone(),
         })
     }

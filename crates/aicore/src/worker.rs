@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 use std::num::NonZeroU32;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use auralink_codec::Model;
@@ -133,10 +133,14 @@ impl Pulse {
     }
 }
 
+/// Streams whose owners left while the queue was full. The worker lets go of them after the round in hand.
+pub(crate) type Leavers = Arc<Mutex<Vec<StreamId>>>;
+
 /// The supervisor's end of a worker. Dropping it lets the thread end after the job in hand; nobody waits for that,
 /// because a stuck one never gets there.
 pub(crate) struct Worker {
     pub(crate) jobs: SyncSender<Job>,
+    pub(crate) leavers: Leavers,
     pub(crate) pulse: Arc<Pulse>,
 }
 
@@ -155,14 +159,16 @@ impl Worker {
             obituary: Some(Box::new(obituary)),
         };
         let shown = pulse.clone();
+        let leavers = Leavers::default();
+        let leaving = leavers.clone();
         std::thread::Builder::new()
             .name(format!("aic-{number}"))
             .spawn(move || {
                 // Dropped last, on return and on panic alike.
                 let _end = end;
-                run(&queue, &model, &shown);
+                run(&queue, &leaving, &model, &shown);
             })?;
-        Ok(Self { jobs, pulse })
+        Ok(Self { jobs, leavers, pulse })
     }
 }
 
@@ -188,6 +194,7 @@ impl Drop for End {
 
 /// A worker's own: the streams, and how it goes about them.
 struct Desk<'a> {
+    leavers: &'a Mutex<Vec<StreamId>>,
     model: &'a Option<Arc<Model>>,
     pulse: &'a Pulse,
     /// Boxed: they move into each round and back.
@@ -214,8 +221,9 @@ pub(crate) struct Stall {
     clippy::disallowed_methods,
     reason = "a worker is a driver: it measures the time it takes"
 )]
-fn run(jobs: &Receiver<Job>, model: &Option<Arc<Model>>, pulse: &Pulse) {
+fn run(jobs: &Receiver<Job>, leavers: &Mutex<Vec<StreamId>>, model: &Option<Arc<Model>>, pulse: &Pulse) {
     let mut desk = Desk {
+        leavers,
         model,
         pulse,
         streams: HashMap::new(),
@@ -254,6 +262,11 @@ impl Desk<'_> {
     }
 
     fn end(&mut self) {
+        let mut leavers = self.leavers.lock().unwrap_or_else(PoisonError::into_inner);
+        for id in leavers.drain(..) {
+            self.streams.remove(&id);
+        }
+        drop(leavers);
         let now = Instant::now();
         self.pulse.end(now);
         self.pace.note(self.begun, now);

@@ -1,14 +1,26 @@
-//! The server's one configuration: a TOML file, overridden by arguments, checked whole.
+//! The server's one configuration: a TOML file, overridden by arguments, checked whole. docs/configuration.md tells of
+//! every field, which a test here sees to.
+
+#[cfg(test)]
+mod reference;
+mod secret;
+mod source;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use auralink_aicore::{RemoteConfig, Security, TlsFiles};
 use auralink_control::{AlertRules, RateLimit, check_origins};
-use auralink_store::{Retention, StoreOptions};
+use auralink_media::TenantLimits;
+use auralink_store::{Retention, StoreOptions, check_url};
 use auralink_types::FieldError;
 use serde::Deserialize;
+
+use crate::logging::LogFormat;
+
+pub use secret::{DatabaseOptions, METRICS_TOKEN, fill};
+pub use source::Source;
 
 /// Shortest secret accepted outside development.
 const SECRET_MIN: usize = 16;
@@ -63,6 +75,28 @@ impl GrpcSettings {
     }
 }
 
+/// Encryption of HTTP and WebSockets; both files are read again when they change.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TlsSettings {
+    /// Certificate and what leads from it to its authority, PEM.
+    pub cert: PathBuf,
+    /// Its key, PEM.
+    pub key: PathBuf,
+}
+
+/// Who reads the figures for Prometheus, and where.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsSettings {
+    /// An address of their own; `/metrics` of `listen` where this is left out.
+    pub listen: Option<SocketAddr>,
+    /// What a scrape has to bring as `Authorization: Bearer`.
+    pub token: Option<String>,
+    /// File that holds this token and nothing else.
+    pub token_file: Option<PathBuf>,
+}
+
 /// Everything the server is told.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -75,8 +109,14 @@ pub struct ServeConfig {
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
     pub keys: BTreeMap<String, String>,
+    /// File with more of them, `key: secret` in a line.
+    pub key_file: Option<PathBuf>,
+    /// Encryption of HTTP, WebSocket and REST; plain where this is left out.
+    pub tls: Option<TlsSettings>,
     /// `memory`, a file, a `sqlite:` URL or a `postgres:` URL.
     pub database: String,
+    /// File that holds this and nothing else, for a URL with a password.
+    pub database_file: Option<PathBuf>,
     /// Connections to PostgreSQL at a time.
     pub database_connections: u32,
     /// How long rows are kept.
@@ -100,6 +140,12 @@ pub struct ServeConfig {
     pub webhook_private_addresses: bool,
     /// When to raise alerts.
     pub alerts: AlertRules,
+    /// How many participants a tenant may have, and how fast they may come.
+    pub tenant_limits: TenantLimits,
+    /// Who reads the figures for Prometheus, and where.
+    pub metrics: MetricsSettings,
+    /// `text` or `json`.
+    pub log_format: LogFormat,
     /// Development: well-known keys and fault injection.
     #[serde(skip)]
     pub dev: bool,
@@ -112,7 +158,10 @@ impl Default for ServeConfig {
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7882),
             advertised: Vec::new(),
             keys: BTreeMap::new(),
+            key_file: None,
+            tls: None,
             database: "auralink.db".into(),
+            database_file: None,
             database_connections: StoreOptions::default().connections,
             retention: Retention::default(),
             ai_workers: 0,
@@ -124,6 +173,9 @@ impl Default for ServeConfig {
             origins: vec!["*".into()],
             webhook_private_addresses: false,
             alerts: AlertRules::default(),
+            tenant_limits: TenantLimits::default(),
+            metrics: MetricsSettings::default(),
+            log_format: LogFormat::default(),
             dev: false,
         }
     }
@@ -147,26 +199,6 @@ impl ServeConfig {
             dev: true,
             ..Self::default()
         }
-    }
-
-    /// Reads a file over `self`.
-    pub fn read(path: &Path) -> Result<Self, FieldError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| FieldError::new("config", format!("cannot read {}: {error}", path.display())))?;
-        Self::parse(&text)
-    }
-
-    fn parse(text: &str) -> Result<Self, FieldError> {
-        let table: toml::Table = text
-            .parse()
-            .map_err(|error: toml::de::Error| FieldError::new("config", error.message()))?;
-        serde_path_to_error::deserialize(table).map_err(|error| {
-            let field = match error.path().to_string() {
-                path if path == "." => "config".to_owned(),
-                path => path,
-            };
-            FieldError::new(field, error.inner().message())
-        })
     }
 
     /// Checks what types cannot say.
@@ -197,6 +229,12 @@ impl ServeConfig {
                 format!("must be 0 to 256, got {}", self.ai_workers),
             ));
         }
+        for address in &self.advertised {
+            if address.is_unspecified() || (address.is_ipv6() && self.udp.is_ipv4()) {
+                let problem = format!("clients cannot reach {} at {address}", self.udp);
+                return Err(FieldError::new("advertised", problem));
+            }
+        }
         if let Some(grpc) = &self.grpc {
             grpc.security()?;
         }
@@ -213,8 +251,9 @@ impl ServeConfig {
         }
         check_origins(&self.origins)?;
         self.alerts.validate()?;
-        if self.database.is_empty() {
-            return Err(FieldError::new("database", "must not be empty"));
+        check_url(&self.database)?;
+        if self.metrics.token.as_ref().is_some_and(String::is_empty) {
+            return Err(FieldError::new("metrics.token", "must not be empty"));
         }
         if !(1..=1000).contains(&self.database_connections) {
             let problem = format!("must be 1 to 1000, got {}", self.database_connections);
@@ -233,16 +272,19 @@ mod tests {
 
     const KEYS: &str = "[keys]\nk = \"a secret long enough\"\n";
 
+    fn read(text: &str) -> Result<ServeConfig, FieldError> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Source::read(file.path()).unwrap().parse()
+    }
+
     fn refused(text: &str) -> String {
-        ServeConfig::parse(text)
-            .and_then(|config| config.validate())
-            .unwrap_err()
-            .field
+        read(text).and_then(|config| config.validate()).unwrap_err().field
     }
 
     #[test]
     fn a_file_needs_nothing_but_keys() {
-        let config = ServeConfig::parse(KEYS).unwrap();
+        let config = read(KEYS).unwrap();
         config.validate().unwrap();
         assert_eq!(config.listen.port(), 7880);
     }
@@ -258,12 +300,16 @@ mod tests {
         assert_eq!(refused(&format!("rest_burst = 0\n{KEYS}")), "rest_burst");
         let origins = format!("origins = [\"https://app.example\", \"app.example\"]\n{KEYS}");
         assert_eq!(refused(&origins), "origins[1]");
+        for address in ["0.0.0.0", "2001:db8::7", "example.com"] {
+            let refused = refused(&format!("advertised = [\"{address}\"]\n{KEYS}"));
+            assert!(refused.starts_with("advertised"), "{refused}");
+        }
         assert_eq!(
             refused(&format!("{KEYS}[alerts]\nquality = 2.0")),
             "alerts.quality"
         );
         assert!(
-            ServeConfig::parse(&format!("colour = 1\n{KEYS}"))
+            read(&format!("colour = 1\n{KEYS}"))
                 .unwrap_err()
                 .problem
                 .contains("colour")
@@ -279,6 +325,18 @@ mod tests {
         assert_eq!(refused(&format!("{KEYS}[grpc]\n")), "grpc.listen");
         let half = format!("{KEYS}[grpc]\nlisten = \"127.0.0.1:7883\"\ncert = \"a\"");
         assert_eq!(refused(&half), "grpc.cert");
+        assert_eq!(
+            refused(&format!("database = \"postgress:foo\"\n{KEYS}")),
+            "database"
+        );
+        assert_eq!(refused(&format!("log_format = \"xml\"\n{KEYS}")), "log_format");
+        assert_eq!(refused(&format!("{KEYS}[tls]\ncert = \"a\"")), "tls");
+        assert_eq!(
+            refused(&format!("{KEYS}[metrics]\ntoken = \"\"")),
+            "metrics.token"
+        );
+        let limits = format!("{KEYS}[tenant_limits]\nparticipants = -1");
+        assert_eq!(refused(&limits), "tenant_limits.participants");
     }
 
     #[test]

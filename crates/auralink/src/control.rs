@@ -1,4 +1,4 @@
-//! The control plane of a server: REST, alerts, webhooks and experiments on its store, and `/metrics`.
+//! The control plane of a server: REST, alerts, webhooks and experiments on its store.
 
 use std::sync::Arc;
 
@@ -9,14 +9,10 @@ use auralink_control::{
     prometheus,
 };
 use auralink_engine::PolicyBook;
-use auralink_media::MediaServer;
-use auralink_store::{MetricWriter, Store};
+use auralink_store::Store;
 use auralink_token::KeyRing;
 use auralink_types::{AicConfig, Media, TenantId};
 use axum::Router;
-use axum::http::header;
-use axum::routing::get;
-use metrics::counter;
 
 use crate::config::ServeConfig;
 
@@ -97,29 +93,4 @@ pub fn installed(model: &Model) -> InstalledModel {
         media: Media::Audio,
         sha256: Some(model.manifest().sha256.clone()),
     }
-}
-
-/// `/metrics` for Prometheus. It asks for no token and says nothing about anybody.
-pub fn metrics_route(media: Arc<MediaServer>, writer: MetricWriter) -> Router {
-    let scrape = move || {
-        let (media, writer) = (Arc::clone(&media), writer.clone());
-        async move {
-            if let Some(stats) = media.stats().await {
-                counter!("auralink_media_packets_in_total").absolute(stats.counters.packets_in);
-                counter!("auralink_media_packets_out_total").absolute(stats.counters.packets_out);
-            }
-            let rows = writer.stats();
-            counter!("auralink_store_rows_total", "result" => "written").absolute(rows.written);
-            counter!("auralink_store_rows_total", "result" => "dropped").absolute(rows.dropped);
-            counter!("auralink_store_rows_total", "result" => "refused").absolute(rows.refused);
-            let handle = prometheus();
-            // Folds samples into buckets; without it they pile up between scrapes.
-            handle.run_upkeep();
-            (
-                [(header::CONTENT_TYPE, "text/plain; version=0.0.4")],
-                handle.render(),
-            )
-        }
-    };
-    Router::new().route("/metrics", get(scrape))
 }

@@ -10,8 +10,11 @@ use auralink_types::FieldError;
 use clap::Args;
 use tokio::runtime::Builder;
 
-use crate::config::GRPC_PORT;
-use crate::serve::ended;
+use crate::config::{GRPC_PORT, METRICS_TOKEN};
+use crate::figures::Figures;
+use crate::http::{self, Limits as HttpLimits};
+use crate::logging::LogFormat;
+use crate::serve::{bind, ended};
 use crate::{schedule, summary};
 
 /// Run the AI core alone, for media servers and others that speak gRPC.
@@ -50,6 +53,17 @@ pub struct CoreCommand {
     /// Seconds that running sessions get to finish after SIGTERM
     #[arg(long, value_name = "SECONDS", default_value_t = 10, value_parser = clap::value_parser!(u64).range(0..=3600))]
     grace: u64,
+    /// Address of the figures for Prometheus, at /metrics; AURALINK_METRICS_TOKEN protects them
+    #[arg(long, value_name = "ADDR")]
+    metrics: Option<SocketAddr>,
+    /// How the log looks
+    #[arg(
+        long,
+        value_name = "FORMAT",
+        env = "AURALINK_LOG_FORMAT",
+        default_value = "text"
+    )]
+    pub log_format: LogFormat,
 }
 
 /// The runtime that gRPC is served on. Its threads do not interrupt the workers whenever a message comes in: on a busy
@@ -116,11 +130,30 @@ pub async fn run(command: CoreCommand, config: GrpcConfig) -> anyhow::Result<()>
     };
     let workers = Workers::start(count);
     let server = GrpcServer::start(&config, &workers).await.context("grpc")?;
-    summary::print(&[
+    let mut lines = vec![
         format!("AuraLink core {}", env!("CARGO_PKG_VERSION")),
         format!("  grpc      {}", describe(&server, &config.security)),
         format!("  workers   {count}"),
-    ]);
+    ];
+    if let Some(address) = command.metrics {
+        let listener = bind("metrics", address).await?;
+        lines.push(format!("  metrics   http://{}/metrics", listener.local_addr()?));
+        let figures = Figures {
+            workers: Some(workers),
+            token: std::env::var(METRICS_TOKEN).ok(),
+            ..Figures::default()
+        };
+        let routes = figures.routes("none");
+        tokio::spawn(http::serve(
+            listener,
+            None,
+            routes,
+            HttpLimits::few(),
+            std::future::pending(),
+            Duration::ZERO,
+        ));
+    }
+    summary::print(&lines);
     ended().await?;
     tracing::info!("shutting down: running sessions may finish");
     server.shutdown(Duration::from_secs(command.grace)).await;

@@ -22,9 +22,11 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::service::TowerToHyperService;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio_rustls::TlsAcceptor;
 
 use unread::{Lingering, Unread};
 
@@ -43,6 +45,16 @@ pub struct Limits {
     pub head_bytes: usize,
 }
 
+impl Limits {
+    /// For an address where few have business.
+    pub fn few() -> Self {
+        Self {
+            connections: 64,
+            ..Self::default()
+        }
+    }
+}
+
 impl Default for Limits {
     fn default() -> Self {
         Self {
@@ -57,9 +69,10 @@ impl Default for Limits {
 /// How long the listener rests after it could not accept: mostly no file descriptor is left, which takes a while.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
 
-/// Serves until `stop` resolves; then answers under way get `grace` to finish.
+/// Serves until `stop` resolves; then answers under way get `grace` to finish. With `tls` every connection is encrypted.
 pub async fn serve(
     listener: TcpListener,
+    tls: Option<TlsAcceptor>,
     routes: Router,
     limits: Limits,
     stop: impl Future<Output = ()>,
@@ -80,9 +93,19 @@ pub async fn serve(
             Some(_) = connections.join_next() => {}
             (permit, accepted) = accepted => match accepted {
                 Ok((stream, peer)) => {
-                    let (routes, stopped) = (routes.clone(), stopped.clone());
+                    let (routes, stopped, tls) = (routes.clone(), stopped.clone(), tls.clone());
+                    // Signalling messages are small and each is waited for.
+                    let _ = stream.set_nodelay(true);
                     connections.spawn(async move {
-                        connection(stream, peer, routes, limits, stopped).await;
+                        let Some(tls) = tls else {
+                            connection(stream, peer, routes, limits, stopped).await;
+                            return drop(permit);
+                        };
+                        match tokio::time::timeout(limits.head, tls.accept(stream)).await {
+                            Ok(Ok(stream)) => connection(stream, peer, routes, limits, stopped).await,
+                            Ok(Err(error)) => tracing::debug!(%peer, %error, "no encryption came about"),
+                            Err(_) => tracing::debug!(%peer, "the client was too slow in encrypting"),
+                        }
                         drop(permit);
                     });
                 }
@@ -106,14 +129,12 @@ pub async fn serve(
 }
 
 async fn connection(
-    stream: TcpStream,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     peer: SocketAddr,
     routes: Router,
     limits: Limits,
     mut stopped: watch::Receiver<bool>,
 ) {
-    // Signalling messages are small and each is waited for.
-    let _ = stream.set_nodelay(true);
     let (stream, lingers) = Lingering::new(stream);
     let routes = TowerToHyperService::new(routes);
     let service = service_fn(move |request: Request<Incoming>| {

@@ -4,6 +4,7 @@
 use axum::extract::ws::{Message, WebSocketUpgrade};
 use axum::routing::{get, post};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -49,6 +50,7 @@ async fn start(limits: Limits) -> Running {
     };
     let task = tokio::spawn(serve(
         listener,
+        None,
         routes,
         limits,
         stopped,

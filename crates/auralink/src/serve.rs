@@ -1,34 +1,35 @@
 //! `auralink serve`: media, AI core, REST and store in one process.
 
 use std::net::SocketAddr;
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
-use auralink_aicore::{CoreFaults, GrpcConfig, GrpcServer, LocalCore, RemoteCore, Security, Workers};
+use auralink_aicore::{GrpcConfig, GrpcServer, LocalCore, RemoteCore, Security, Workers};
 use auralink_codec::Model;
 use auralink_engine::{PolicyBook, Processor};
-use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS, Stats};
-use auralink_store::{EventWriter, Housekeeping, Lease, MetricWriter, Store, StoreOptions, without_password};
+use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS};
+use auralink_store::{
+    EventWriter, Housekeeping, Lease, MetricWriter, Store, StoreOptions, check_url, without_password,
+};
 use auralink_token::KeyRing;
 use auralink_types::FieldError;
-use axum::extract::Query;
-use axum::routing::{get, post};
-use axum::{Json, Router};
+use axum::Router;
+use axum::routing::get;
 use clap::Args;
-use serde::{Deserialize, Serialize};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, watch};
 
-use crate::books;
-use crate::config::{GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig};
-use crate::control::{Control, installed, metrics_route};
+use crate::config::{DatabaseOptions, GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig, Source, fill};
+use crate::control::{Control, installed};
 use crate::core::describe;
+use crate::figures::{Figures, Queue};
 use crate::http::{self, Limits};
-use crate::summary;
+use crate::logging::LogFormat;
+use crate::tls::Certificate;
+use crate::{books, development, summary};
 
 /// Time clients get to hear the goodbye and HTTP answers get to finish.
 const GRACE: Duration = Duration::from_secs(3);
@@ -45,19 +46,26 @@ pub struct ServeCommand {
     /// Address of HTTP; port 0 lets the system choose, for media as well
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
-    /// `memory`, a file, a `sqlite:` URL or a `postgres:` URL
-    #[arg(long, value_name = "URL")]
-    database: Option<String>,
+    #[command(flatten)]
+    database: DatabaseOptions,
+    /// File with API keys, `key: secret` in a line
+    #[arg(long, value_name = "FILE", env = "AURALINK_KEY_FILE")]
+    key_file: Option<PathBuf>,
+    /// How the log looks
+    #[arg(long, value_name = "FORMAT", env = "AURALINK_LOG_FORMAT")]
+    log_format: Option<LogFormat>,
 }
 
 impl ServeCommand {
     /// File and arguments put together and checked.
     pub fn config(&self) -> Result<ServeConfig, FieldError> {
-        let mut config = match (&self.config, self.dev) {
-            (Some(path), _) => ServeConfig::read(path)?,
+        let source = self.config.as_deref().map(Source::read).transpose()?;
+        let mut config = match (&source, self.dev) {
+            (Some(source), _) => source.parse()?,
             (None, true) => ServeConfig::development(),
             (None, false) => ServeConfig::default(),
         };
+        let mut overridden = Vec::new();
         if let Some(listen) = &self.listen {
             config.listen = listen.parse().map_err(|_| {
                 FieldError::new(
@@ -82,10 +90,23 @@ impl ServeCommand {
                 }
             }
         }
-        if let Some(database) = &self.database {
-            config.database.clone_from(database);
+        if let Some(file) = &self.key_file {
+            config.key_file = Some(file.clone());
+            overridden.push("key_file");
         }
-        config.validate()?;
+        if let Some(format) = self.log_format {
+            config.log_format = format;
+        }
+        let located = |error: FieldError| match &source {
+            Some(source) if !overridden.contains(&error.field.as_str()) => source.locate(error),
+            _ => error,
+        };
+        fill(&mut config, |name| std::env::var(name).ok()).map_err(located)?;
+        if let Some(url) = self.database.url()? {
+            check_url(&url)?;
+            config.database = url;
+        }
+        config.validate().map_err(located)?;
         Ok(config)
     }
 }
@@ -117,7 +138,9 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         udp: config.udp,
         advertised: config.advertised.clone(),
         keys: keys.clone(),
+        limits: config.tenant_limits,
     };
+    let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
     let woken = Arc::new(Notify::new());
     let (processor, workers) = processor(&config, woken.clone())?;
     let faults = workers.as_ref().map(Workers::faults).unwrap_or_default();
@@ -127,6 +150,10 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     };
     let (rows, row_receiver) = mpsc::channel(ROWS);
     let (events, event_receiver) = mpsc::channel(EVENTS);
+    let queues = vec![
+        Queue::of("rows", rows.downgrade()),
+        Queue::of("events", events.downgrade()),
+    ];
     let ai = Ai {
         processor,
         woken,
@@ -144,24 +171,42 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         event_receiver,
     ));
 
+    let figures = Figures {
+        media: Some(media.clone()),
+        writers: Some((writer.clone(), record.clone())),
+        workers,
+        queues,
+        token: config.metrics.token.clone(),
+    };
+    let figures = figures.routes(&model_version);
     let routes = Router::new()
         .route("/", get(|| async { "AuraLink\n" }))
         .merge(media.router())
-        .merge(metrics_route(media.clone(), writer.clone()))
         .merge(control.routes);
-    let routes = auralink_control::open_to(routes, &config.origins)?;
-    let routes = if config.dev {
-        routes.merge(development(faults, media.clone()))
-    } else {
-        routes
+    let mut routes = auralink_control::open_to(routes, &config.origins)?;
+    if config.dev {
+        routes = routes.merge(development::routes(faults, media.clone()));
+    }
+    let figures = match config.metrics.listen {
+        Some(address) => Some((bind("metrics.listen", address).await?, figures)),
+        None => {
+            routes = routes.merge(figures);
+            None
+        }
     };
+    let tls = certificate.as_ref().map(Certificate::acceptor).transpose()?;
+    if let Some(certificate) = certificate {
+        tokio::spawn(async move { certificate.watch().await });
+    }
 
-    let listener = TcpListener::bind(config.listen)
-        .await
-        .with_context(|| format!("listen: cannot bind {}", config.listen))?;
+    let listener = bind("listen", config.listen).await?;
+    let scheme = if tls.is_some() { "https" } else { "http" };
     let mut lines = vec![
         format!("AuraLink {}", env!("CARGO_PKG_VERSION")),
-        format!("  http      http://{} (signalling, REST)", listener.local_addr()?),
+        format!(
+            "  http      {scheme}://{} (signalling, REST)",
+            listener.local_addr()?
+        ),
         format!("  media     udp {}", media.local_udp_addr()),
     ];
     match (&grpc, &config.core) {
@@ -174,28 +219,36 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         control.follower.users()
     ));
     lines.push(format!("  model     {model_version}"));
+    if let Some((listener, _)) = &figures {
+        lines.push(format!("  metrics   http://{}/metrics", listener.local_addr()?));
+    }
     if config.dev {
         lines.push("  dev       key devkey, secret secret; not for production".to_owned());
     }
+    // Whoever reads that it runs may end it at once.
+    let mut terminate = signal(SignalKind::terminate())?;
     summary::print(&lines);
 
-    let mut terminate = signal(SignalKind::terminate())?;
-    let (stop, stopping) = oneshot::channel();
-    let serving = http::serve(
-        listener,
-        routes,
-        Limits::default(),
-        async {
+    let (stop, stopped) = watch::channel(());
+    let stopping = || {
+        let mut stopped = stopped.clone();
+        async move {
             // Sent, or dropped with the server itself: it ends either way.
-            let _ = stopping.await;
-        },
-        GRACE,
-    );
-    let goodbye = async {
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = tokio::signal::ctrl_c() => {}
+            let _ = stopped.changed().await;
         }
+    };
+    let serving = http::serve(listener, tls, routes, Limits::default(), stopping(), GRACE);
+    let showing = async {
+        if let Some((listener, routes)) = figures {
+            http::serve(listener, None, routes, Limits::few(), stopping(), GRACE).await;
+        }
+    };
+    let goodbye = async {
+        let died = tokio::select! {
+            _ = terminate.recv() => false,
+            _ = tokio::signal::ctrl_c() => false,
+            () = media.gone() => true,
+        };
         tracing::info!("shutting down: saying goodbye to clients");
         let leaving = async {
             if let Some((server, _)) = grpc {
@@ -204,8 +257,9 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         };
         tokio::join!(media.shutdown(GRACE), leaving);
         let _ = stop.send(());
+        died
     };
-    tokio::join!(serving, goodbye);
+    let ((), (), died) = tokio::join!(serving, showing, goodbye);
     // Calls have ended and said so; the books close when media lets go of them.
     drop(media);
     if tokio::time::timeout(GRACE, &mut books).await.is_err() {
@@ -219,7 +273,16 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         tracing::warn!(%error, "the server's lease was not given back");
     }
     store.close().await;
+    // Whoever watches over the process starts it again.
+    anyhow::ensure!(!died, "the media task died");
     Ok(())
+}
+
+/// Listens, or says for which field it cannot.
+pub(crate) async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{field}: cannot bind {address}"))
 }
 
 /// The AI core behind its trait, and its workers where it is in this process.
@@ -262,82 +325,4 @@ fn workers(config: &ServeConfig) -> usize {
         0 => std::thread::available_parallelism().map_or(1, |cores| cores.get().saturating_sub(1).max(1)),
         wanted => wanted,
     }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Kill {
-    /// Milliseconds before the workers are started again.
-    #[serde(default = "Kill::default_down")]
-    down_ms: u64,
-}
-
-impl Kill {
-    const fn default_down() -> u64 {
-        2_000
-    }
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Stall {
-    /// Milliseconds that a frame takes longer; zero heals.
-    ms: u64,
-    /// One frame in so many.
-    #[serde(default = "Stall::default_every")]
-    every: NonZeroU32,
-}
-
-impl Stall {
-    const fn default_every() -> NonZeroU32 {
-        NonZeroU32::MIN
-    }
-}
-
-/// What the forwarding benchmark reads.
-#[derive(Serialize)]
-struct ForwardStats {
-    legs: usize,
-    longest_turn_us: Option<f64>,
-    packets_in: u64,
-    packets_out: u64,
-    forward_p50_us: Option<f64>,
-    forward_p99_us: Option<f64>,
-}
-
-impl From<Stats> for ForwardStats {
-    fn from(stats: Stats) -> Self {
-        let micros = |time: Duration| time.as_secs_f64() * 1e6;
-        Self {
-            legs: stats.legs,
-            longest_turn_us: stats.longest_turn.map(micros),
-            packets_in: stats.counters.packets_in,
-            packets_out: stats.counters.packets_out,
-            forward_p50_us: stats.forward_p50.map(micros),
-            forward_p99_us: stats.forward_p99.map(micros),
-        }
-    }
-}
-
-/// Routes of `--dev`: fault injection and figures. Never in production: they ask for no token.
-fn development(faults: CoreFaults, media: Arc<MediaServer>) -> Router {
-    let (stalling, sticking) = (faults.clone(), faults.clone());
-    let kill = move |Query(kill): Query<Kill>| async move {
-        faults.kill_workers(Duration::from_millis(kill.down_ms.min(60_000)));
-        "killed\n"
-    };
-    let stall = move |Query(stall): Query<Stall>| async move {
-        stalling.stall(Duration::from_millis(stall.ms.min(60_000)), stall.every);
-        "stalled\n"
-    };
-    let stick = move || async move {
-        sticking.stick_workers();
-        "stuck\n"
-    };
-    let stats = move || async move { Json(media.stats().await.map(ForwardStats::from)) };
-    Router::new()
-        .route("/dev/aic/worker/kill", post(kill))
-        .route("/dev/aic/worker/stall", post(stall))
-        .route("/dev/aic/worker/stick", post(stick))
-        .route("/dev/media/stats", get(stats))
 }

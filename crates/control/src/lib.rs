@@ -59,7 +59,7 @@ use axum::routing::any;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-pub use self::metrics::prometheus;
+pub use self::metrics::{UPKEEP_EVERY, prometheus, upkeep};
 pub use alert::{AlertEngine, AlertKind, AlertRules, CHECK_EVERY, Change, SESSIONS_MAX, Subject};
 pub use api::models::InstalledModel;
 pub use body::{BODY_MAX, BODY_TIMEOUT};
@@ -115,16 +115,18 @@ impl ControlState {
 struct Shared {
     state: ControlState,
     limiter: Mutex<Limiter>,
+    readiness: api::health::Readiness,
 }
 
-/// The API under [`API`] and [`DASHBOARD`], its document and docs, and `/healthz`. It has no fallback of its own, so it
-/// merges with other routers.
+/// The API under [`API`] and [`DASHBOARD`], its document and docs, `/livez`, `/readyz` and `/healthz`. It has no
+/// fallback of its own, so it merges with other routers.
 pub fn router(state: ControlState) -> Router {
     let (routes, document) = described();
     let clock = state.clock.clone();
     let shared = Arc::new(Shared {
         limiter: Mutex::new(Limiter::new(state.rate)),
         state,
+        readiness: api::health::Readiness::default(),
     });
     routes
         .route(&format!("{API}/{{*path}}"), any(api::health::no_such_path))
@@ -178,6 +180,8 @@ fn described() -> (Router<Arc<Shared>>, utoipa::openapi::OpenApi) {
     let (routes, mut document) = OpenApiRouter::with_openapi(openapi::base())
         .nest(API, whole)
         .nest(DASHBOARD, dashboard)
+        .routes(routes!(api::health::live))
+        .routes(routes!(api::health::ready))
         .routes(routes!(api::health::health))
         .routes(routes!(api::health::problem))
         .split_for_parts();

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_media::{MediaConfig, MediaServer};
+use auralink_media::{MediaConfig, MediaServer, TenantLimits};
 use auralink_token::KeyRing;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -25,6 +25,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         udp,
         advertised: Vec::new(),
         keys,
+        limits: TenantLimits::default(),
     };
     let server = MediaServer::start(config).await?;
     let listener = tokio::net::TcpListener::bind(http).await?;

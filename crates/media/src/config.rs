@@ -4,6 +4,17 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
 
 use auralink_token::KeyRing;
+use serde::Deserialize;
+
+/// How much of the server one tenant may take; 0 sets no limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct TenantLimits {
+    /// Participants at a time.
+    pub participants: u32,
+    /// Joins a second, and as many at once after a pause.
+    pub joins_per_second: u32,
+}
 
 /// Configuration of the media server.
 #[derive(Clone)]
@@ -14,6 +25,8 @@ pub struct MediaConfig {
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
     pub keys: Arc<KeyRing>,
+    /// What each of them may take.
+    pub limits: TenantLimits,
 }
 
 impl MediaConfig {
@@ -24,6 +37,7 @@ impl MediaConfig {
             udp: SocketAddr::new(ip, 0),
             advertised: vec![ip],
             keys,
+            limits: TenantLimits::default(),
         }
     }
 

@@ -48,6 +48,6 @@ mod video;
 mod wall;
 
 pub use ai::{Ai, EVENTS, ROWS};
-pub use config::MediaConfig;
+pub use config::{MediaConfig, TenantLimits};
 pub use metrics::{Counters, Stats};
 pub use server::{MediaServer, StartError};

@@ -77,6 +77,76 @@ pub struct Counters {
     pub events_dropped: u64,
 }
 
+impl Counters {
+    /// Each by its name, with what it counts: a counter that is missing here does not compile.
+    pub fn named(&self) -> [(&'static str, &'static str, u64); 14] {
+        let Self {
+            datagrams_in,
+            datagrams_out,
+            stray,
+            unsent,
+            packets_in,
+            packets_out,
+            empty,
+            unfit,
+            data_out,
+            data_dropped,
+            keyframe_requests,
+            failed_sessions,
+            rows_dropped,
+            events_dropped,
+        } = *self;
+        [
+            ("datagrams_in", "Datagrams received", datagrams_in),
+            ("datagrams_out", "Datagrams sent", datagrams_out),
+            (
+                "stray",
+                "Datagrams dropped because nobody we know sent them",
+                stray,
+            ),
+            (
+                "unsent",
+                "Datagrams the socket would not take, and packets for lines without a stream",
+                unsent,
+            ),
+            ("packets_in", "Media packets received", packets_in),
+            (
+                "packets_out",
+                "Media packets forwarded, once per leg",
+                packets_out,
+            ),
+            ("empty", "Media packets dropped because they carry nothing", empty),
+            (
+                "unfit",
+                "Media packets dropped because no leg's format fits or their place is gone",
+                unfit,
+            ),
+            ("data_out", "Data packets passed on", data_out),
+            ("data_dropped", "Data packets refused or dropped", data_dropped),
+            (
+                "keyframe_requests",
+                "Keyframe requests sent to publishers",
+                keyframe_requests,
+            ),
+            (
+                "failed_sessions",
+                "Sessions ended by an error or a panic",
+                failed_sessions,
+            ),
+            (
+                "rows_dropped",
+                "Metric rows dropped because their queue was full",
+                rows_dropped,
+            ),
+            (
+                "events_dropped",
+                "Events dropped because their queue was full",
+                events_dropped,
+            ),
+        ]
+    }
+}
+
 /// One snapshot.
 #[derive(Clone, Debug, Default)]
 pub struct Stats {
@@ -88,6 +158,12 @@ pub struct Stats {
     pub tracks: usize,
     /// Ways of a track to a subscriber now.
     pub legs: usize,
+    /// Of these, tracks under AIC.
+    pub tapped: usize,
+    /// Messages of signalling that wait for the media task.
+    pub commands_waiting: usize,
+    /// Joins turned away at a tenant's limits, since the start.
+    pub joins_refused: u64,
     /// Counters since the start.
     pub counters: Counters,
     /// Median time from receive to send of forwarded media.

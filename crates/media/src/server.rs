@@ -70,7 +70,7 @@ impl MediaServer {
         let woken = ai.woken.clone();
         let board = Switchboard::new(Instant::now(), SystemTime::now(), sessions, ai);
         tokio::spawn(shard::run(socket, board, receiver, woken));
-        let signalling = Signalling::new(config.keys, commands.clone());
+        let signalling = Signalling::new(config.keys, commands.clone(), config.limits);
         Ok(Self {
             commands,
             signalling,
@@ -91,8 +91,19 @@ impl MediaServer {
     /// One coherent snapshot; `None` when the media task is gone.
     pub async fn stats(&self) -> Option<Stats> {
         let (reply, answer) = oneshot::channel();
+        let commands_waiting = self.commands.max_capacity() - self.commands.capacity();
         self.commands.send(Command::Stats(reply)).await.ok()?;
-        answer.await.ok()
+        let stats = answer.await.ok()?;
+        Some(Stats {
+            commands_waiting,
+            joins_refused: self.signalling.joins_refused(),
+            ..stats
+        })
+    }
+
+    /// Resolves when the media task is gone, which without [`MediaServer::shutdown`] it never should be.
+    pub async fn gone(&self) {
+        self.commands.closed().await;
     }
 
     /// Says goodbye to every client and waits, at most `grace`, until that has left.

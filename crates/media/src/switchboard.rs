@@ -220,10 +220,12 @@ impl Switchboard {
             rooms: self.rooms.len(),
             tracks: self.rooms.values().map(Room::tracks).sum(),
             legs: self.rooms.values().map(Room::legs).sum(),
+            tapped: self.rooms.values().map(Room::tapped).sum(),
             counters: self.counters.clone(),
             forward_p50: self.delays.quantile(0.50),
             forward_p99: self.delays.quantile(0.99),
             longest_turn: self.turns.quantile(1.0),
+            ..Stats::default()
         }
     }
 

@@ -127,7 +127,7 @@ impl Tx {
 
     /// Likewise, beside others who share it and against nobody but those who hold it alone.
     pub(crate) async fn lock_shared(&mut self, name: &str) -> Result<(), StoreError> {
-        if let Self::Postgres(_) = self {
+        if let Self::Postgres(..) = self {
             let sql = Sql::new(
                 "SELECT 1 AS one FROM (SELECT pg_advisory_xact_lock_shared(hashtextextended($1, 0))) AS l",
             );
@@ -140,7 +140,7 @@ impl Tx {
     pub(crate) const fn members(&self) -> &'static str {
         match self {
             Self::Sqlite(_) => "SELECT value FROM json_each($1)",
-            Self::Postgres(_) => "SELECT jsonb_array_elements_text($1)",
+            Self::Postgres(..) => "SELECT jsonb_array_elements_text($1)",
         }
     }
 

@@ -1,6 +1,11 @@
+use std::time::Duration;
+
+use auralink_control::RateLimit;
+use auralink_store::Store;
 use axum::body::Body;
 use axum::http::{Request, StatusCode};
 use serde_json::{Value, json};
+use sqlx::ConnectOptions as _;
 
 use crate::api::{Api, CONFIG, row};
 
@@ -130,10 +135,6 @@ async fn models_health_and_wrong_turns() {
         .refused(StatusCode::METHOD_NOT_ALLOWED, None);
 
     api.state.store.close().await;
-    let health = api
-        .send(Request::get("/healthz").body(Body::empty()).unwrap())
-        .await;
-    health.refused(StatusCode::SERVICE_UNAVAILABLE, None);
     api.get(&ada, CONFIG)
         .await
         .refused(StatusCode::SERVICE_UNAVAILABLE, None);
@@ -244,4 +245,35 @@ async fn sessions_and_calls_are_listed_page_by_page() {
             "{path}: newest first"
         );
     }
+}
+
+#[tokio::test]
+async fn a_server_whose_database_takes_no_change_lives_but_is_not_ready() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("aura.db");
+    let store = Store::open(file.to_str().unwrap()).await.unwrap();
+    let api = Api::on(store, RateLimit::default());
+    let ask = async |path: &str| {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        api.send(request).await
+    };
+    for path in ["/livez", "/readyz", "/healthz"] {
+        assert_eq!(ask(path).await.status, StatusCode::OK, "{path}");
+    }
+
+    // Another program holds the lock: what was read is still there, and nothing can be written.
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&file);
+    let mut other = options.connect().await.unwrap();
+    sqlx::raw_sql("BEGIN IMMEDIATE")
+        .execute(&mut other)
+        .await
+        .unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for path in ["/readyz", "/healthz"] {
+        ask(path).await.refused(StatusCode::SERVICE_UNAVAILABLE, None);
+    }
+    assert_eq!(ask("/livez").await.status, StatusCode::OK);
+    sqlx::raw_sql("COMMIT").execute(&mut other).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(ask("/readyz").await.status, StatusCode::OK);
 }

@@ -178,6 +178,12 @@ impl Room {
         tracks.map(|track| track.legs.len()).sum()
     }
 
+    /// Of these, tracks under AIC.
+    pub fn tapped(&self) -> usize {
+        let tracks = self.people.values().flat_map(|person| &person.tracks);
+        tracks.filter(|track| track.tapped.is_some()).count()
+    }
+
     fn others(&self, pid: Pid) -> impl Iterator<Item = Pid> + use<> {
         self.everybody().filter(move |other| *other != pid)
     }

@@ -3,11 +3,12 @@
 mod admit;
 mod join_request;
 mod obey;
+mod seats;
 mod socket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use auralink_token::KeyRing;
 use axum::Router;
@@ -20,7 +21,10 @@ use axum::routing::get;
 use tokio::sync::mpsc;
 
 use crate::command::{Command, Topology};
+use crate::config::TenantLimits;
 use crate::participant::SocketId;
+
+use seats::Seats;
 
 pub use admit::Refusal;
 pub use obey::{add_track, obey};
@@ -34,16 +38,23 @@ pub struct Signalling {
     keys: Arc<KeyRing>,
     commands: mpsc::Sender<Command>,
     sockets: Arc<AtomicU64>,
+    seats: Seats,
 }
 
 impl Signalling {
     /// Signalling that hands participants to the media task.
-    pub fn new(keys: Arc<KeyRing>, commands: mpsc::Sender<Command>) -> Self {
+    pub fn new(keys: Arc<KeyRing>, commands: mpsc::Sender<Command>, limits: TenantLimits) -> Self {
         Self {
             keys,
             commands,
             sockets: Arc::default(),
+            seats: Seats::new(limits),
         }
+    }
+
+    /// Joins turned away at a tenant's limits, since the start.
+    pub fn joins_refused(&self) -> u64 {
+        self.seats.refused()
     }
 
     /// The routes.
@@ -102,11 +113,14 @@ fn open(
     let mut request = join_request::read(&query)?;
     admitted.admission.take_profile(&mut request)?;
     let upgrade = upgrade.map_err(|error| Refusal::new(StatusCode::BAD_REQUEST, error.to_string()))?;
+    let tenant = &admitted.admission.user.tenant;
+    let seat = signalling.seats.take(Instant::now(), tenant, request.reconnect)?;
     let id = signalling.next_socket();
     Ok(upgrade
         .max_message_size(MAX_MESSAGE)
-        .on_upgrade(move |web_socket| {
-            socket::serve(web_socket, id, admitted, (topology, request), signalling)
+        .on_upgrade(move |web_socket| async move {
+            socket::serve(web_socket, id, admitted, (topology, request), signalling).await;
+            drop(seat);
         }))
 }
 
