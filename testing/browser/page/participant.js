@@ -92,7 +92,7 @@ globalThis.aura = {
 
   /** Publishes a tone; or a muted microphone that is switched off. */
   async speak(name, hz, { muted = false, ...options } = {}) {
-    const track = new LocalAudioTrack(tone(hz), undefined, true);
+    const track = new LocalAudioTrack(await tone(hz), undefined, true);
     if (muted) await switchOff(track);
     await of(name).room.localParticipant.publishTrack(track, { source: Track.Source.Microphone, ...options });
   },
@@ -112,7 +112,7 @@ globalThis.aura = {
   /** Switches on, with this tone or colour, and unmutes what was published muted. */
   async switchOn(name, what, own) {
     const { track } = local(name, what);
-    await track.replaceTrack(what === 'audio' ? tone(own) : picture(own), true);
+    await track.replaceTrack(what === 'audio' ? await tone(own) : picture(own), true);
     await track.unmute();
   },
 

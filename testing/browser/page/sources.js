@@ -2,13 +2,14 @@
 const WIDTH = 160;
 const HEIGHT = 120;
 const FRAMES_A_SECOND = 10;
+const NOTICED_MS = 5000;
 
 let context;
 /** The one audio context of this page. */
 export const audioContext = () => (context ??= new AudioContext());
 
 /** A tone that swells and fades three times a second: no codec takes it for noise or for a pause. */
-export function tone(hz) {
+export async function tone(hz) {
   const audio = audioContext();
   const voice = new OscillatorNode(audio, { frequency: hz });
   const swell = new OscillatorNode(audio, { frequency: 3 });
@@ -19,7 +20,7 @@ export function tone(hz) {
   voice.connect(level).connect(sink);
   voice.start();
   swell.start();
-  return sink.stream.getAudioTracks()[0];
+  return ofOneChannel(sink);
 }
 
 /** Recordings of one channel, one after the other, again and again. */
@@ -38,12 +39,22 @@ export async function recording(urls) {
   const source = new AudioBufferSourceNode(audio, { buffer, loop: true });
   source.connect(sink);
   source.start();
-  return sink.stream.getAudioTracks()[0];
+  return ofOneChannel(sink);
 }
 
-/** With two channels livekit-client would take the track for music. */
 const monoSink = () =>
   new MediaStreamAudioDestinationNode(audioContext(), { channelCount: 1, channelCountMode: 'explicit' });
+
+/** The sink's track, once the browser has noticed that it has one channel: with two it would be published as music. */
+async function ofOneChannel(sink) {
+  const [track] = sink.stream.getAudioTracks();
+  const from = performance.now();
+  while (track.getSettings().channelCount > 1) {
+    if (performance.now() - from > NOTICED_MS) throw new Error('the track keeps two channels');
+    await new Promise((done) => { setTimeout(done, 20); });
+  }
+  return track;
+}
 
 /** A field of one colour with a white bar that wanders across its lower half. */
 export function picture([red, green, blue], scale = 1) {
