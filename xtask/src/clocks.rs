@@ -22,7 +22,7 @@ const DRIVERS: [&str; 14] = [
     "crates/aicore/src/worker.rs", // measures what a frame costs
     "crates/client/src/driver/",
     "crates/control/src/clock.rs", // the control plane asks here; tests set it
-    "crates/media/src/driver.rs",
+    "crates/media/src/shard.rs",
     "crates/media/src/sdp/rules.rs", // tests in a file of their own
     "crates/media/src/server.rs",
     "crates/media/src/signal/",
