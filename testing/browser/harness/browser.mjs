@@ -49,7 +49,7 @@ const BROWSERS = {
 };
 
 /** Where a browser lies; nothing where it isn't installed. */
-export const place = (name) => BROWSERS[name].places.find((path) => path && existsSync(path));
+const place = (name) => BROWSERS[name].places.find((path) => path && existsSync(path));
 
 export async function startBrowser(name = 'chromium') {
   const path = place(name);

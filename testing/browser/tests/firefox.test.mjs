@@ -1,10 +1,14 @@
 // Firefox beside Chromium: it names its tracks otherwise in its descriptions.
 import { after, before, describe, test } from 'node:test';
-import { place } from '../harness/browser.mjs';
+import { startBrowser } from '../harness/browser.mjs';
 import { perceivesNothing, seesAndHears } from '../harness/senses.mjs';
 import { heard, openStage, SHAPES } from '../harness/stage.mjs';
 
-const skip = !place('firefox') && 'NOT TESTED: no Firefox here; install firefox-esr, or name it in FIREFOX';
+/** Why Firefox can't be tried here; `false` where it starts. */
+const skip = await startBrowser('firefox').then(
+  (browser) => browser.close().then(() => false),
+  (error) => `NOT TESTED: ${error.message}`,
+);
 
 let stage;
 before(async () => { if (!skip) stage = await openStage({ browsers: ['firefox', 'chromium'] }); });
