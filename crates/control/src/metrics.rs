@@ -163,7 +163,7 @@ pub(crate) async fn count(clock: crate::Clock, request: Request, next: Next) -> 
     response
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
