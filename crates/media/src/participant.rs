@@ -12,6 +12,7 @@ use str0m::format::PayloadParams;
 use str0m::media::{Mid, Pt};
 use str0m::rtp::{RtpHeader, Ssrc};
 use tokio::sync::mpsc;
+use tokio::sync::mpsc::error::TrySendError;
 
 use crate::arena::Handle;
 use crate::profile::Profile;
@@ -175,15 +176,15 @@ pub struct Participant {
 
 impl Participant {
     /// Puts a message into the socket's queue. On overflow the socket is dropped, which closes it; the client
-    /// comes back and gets the full state.
+    /// comes back and gets the full state. Of one that is closed already the room is about to hear.
     pub fn tell(&mut self, message: Message) {
         let response = proto::SignalResponse {
             message: Some(message),
         };
         if let Some(socket) = &self.socket
-            && socket.queue.try_send(response).is_err()
+            && let Err(TrySendError::Full(_)) = socket.queue.try_send(response)
         {
-            tracing::warn!(participant = %self.sid, "signalling queue overflowed or closed");
+            tracing::warn!(participant = %self.sid, "signalling queue overflowed");
             self.socket = None;
         }
     }

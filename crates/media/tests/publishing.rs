@@ -229,3 +229,32 @@ async fn the_room_is_told_who_speaks_and_who_has_stopped() {
         }
     }
 }
+
+#[tokio::test]
+async fn a_client_whose_nat_forgot_it_hears_on_from_its_next_check_on() {
+    in_both_shapes(async |shape| {
+        let server = serve().await;
+        let (mut anna, mut bert) = two(&server, shape).await;
+        speak(&mut anna, &mut bert).await;
+        bert.rebind().await;
+        let forgotten = std::time::Instant::now();
+        // Sent to where nobody is any more.
+        bert.heard.clear();
+        let mut step = 0;
+        while bert.heard.is_empty() {
+            anna.send("mic", 960 * step, b"again", false).await;
+            step += 1;
+            for _ in 0..3 {
+                anna.step().await;
+                bert.step().await;
+            }
+            assert!(
+                forgotten.elapsed() < Duration::from_secs(20),
+                "nothing arrives any more"
+            );
+        }
+        println!("heard again after {:?}", forgotten.elapsed());
+        assert!(anna.leave().is_none() && bert.leave().is_none());
+    })
+    .await;
+}

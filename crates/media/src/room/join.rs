@@ -221,7 +221,7 @@ impl Room {
             && participant
                 .socket
                 .as_ref()
-                .is_some_and(|current| current.id == socket)
+                .is_none_or(|current| current.id == socket)
         {
             participant.socket = None;
             participant.deadline = Some(cx.now + RESUME_WINDOW);

@@ -12,6 +12,7 @@ use str0m::change::SdpOffer;
 use str0m::channel::ChannelId;
 use str0m::config::DtlsCert;
 use str0m::format::{Codec, PayloadParams};
+use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, Ssrc};
@@ -61,6 +62,8 @@ pub struct Session {
     name: String,
     timer: Option<Instant>,
     over: bool,
+    /// Where the client's last nomination came from.
+    nominated: Option<SocketAddr>,
 }
 
 /// What every session is made with.
@@ -107,6 +110,7 @@ impl Session {
             name: String::new(),
             timer: None,
             over: false,
+            nominated: None,
         };
         session.rename(out);
         session.drain(out);
@@ -150,6 +154,9 @@ impl Session {
         destination: SocketAddr,
         datagram: &[u8],
     ) {
+        if self.nominated != Some(source) && self.nominates(datagram) {
+            self.nominated = Some(source);
+        }
         let received = guarded(|| {
             let Ok(contents) = datagram.try_into() else {
                 return Ok(());
@@ -297,6 +304,19 @@ impl Session {
         out.entries.push((self.id, Entry::Timer { old, new: None }));
     }
 
+    /// Whether a datagram is this client's word that it wants to be reached where that came from. A client whose NAT forgot
+    /// it says so from its new address; str0m would keep to the old one until that has been silent for long.
+    fn nominates(&mut self, datagram: &[u8]) -> bool {
+        let Ok(message) = StunMessage::parse(datagram) else {
+            return false;
+        };
+        let password = self.rtc.direct_api().local_ice_credentials().pass;
+        let hmac = str0m::crypto::from_feature_flags().sha1_hmac_provider;
+        message.is_binding_request()
+            && message.use_candidate()
+            && message.verify(password.as_bytes(), |key, parts| hmac.sha1_hmac(key, parts))
+    }
+
     fn settle(&mut self, out: &mut Outbox, step: Result<(), SessionError>) {
         match step {
             Ok(()) => self.drain(out),
@@ -319,7 +339,12 @@ impl Session {
             loop {
                 match self.rtc.poll_output()? {
                     Output::Timeout(due) => return Ok(due),
-                    Output::Transmit(transmit) => out.transmits.push_back(transmit),
+                    Output::Transmit(mut transmit) => {
+                        if let Some(nominated) = self.nominated.filter(|_| !is_stun(&transmit.contents)) {
+                            transmit.destination = nominated;
+                        }
+                        out.transmits.push_back(transmit);
+                    }
                     Output::Event(happened) => {
                         if let Some(event) = SessionEvent::from_rtc(happened) {
                             out.events.push_back((self.id, event));
@@ -349,6 +374,11 @@ impl Session {
             out.entries.push((self.id, Entry::Name { old, new: Some(name) }));
         }
     }
+}
+
+/// STUN as opposed to DTLS, RTP and RTCP (RFC 7983): answers to checks go back to where these came from.
+fn is_stun(datagram: &[u8]) -> bool {
+    matches!(datagram, [0..=3, ..])
 }
 
 /// A panic inside one peer connection ends that one alone.

@@ -36,6 +36,11 @@ impl Link {
         }
     }
 
+    /// What a NAT does that forgot this client: it is seen at another address and does not know it.
+    pub async fn rebind(&mut self) {
+        self.udp = UdpSocket::bind("127.0.0.1:0").await.unwrap();
+    }
+
     /// Lets the connection say all it has to say; resolves to when it wants to be called again.
     pub async fn flush(&mut self, happened: &mut Vec<Event>) -> Instant {
         loop {

@@ -363,6 +363,14 @@ impl Peer {
         }
     }
 
+    /// The NAT in front of this client forgets it.
+    pub async fn rebind(&mut self) {
+        self.publisher.rebind().await;
+        if let Some(subscriber) = &mut self.subscriber {
+            subscriber.rebind().await;
+        }
+    }
+
     /// One datagram in so many that the server sends is lost from now on; 0 for none.
     pub fn lose_every(&mut self, every: u32) {
         self.subscriber.as_mut().unwrap_or(&mut self.publisher).lose_every = every;
