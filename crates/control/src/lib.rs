@@ -6,7 +6,7 @@
 //!
 //! ```
 //! use std::sync::Arc;
-//! use auralink_control::{Clock, ControlState, RateLimit, Reach, router};
+//! use auralink_control::{Clock, ControlState, RateLimit, Reach, Turn, router};
 //! use auralink_engine::PolicyBook;
 //! use auralink_store::Store;
 //! use auralink_token::KeyRing;
