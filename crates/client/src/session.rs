@@ -20,7 +20,7 @@ use crate::publish::Outgoing;
 const FIRST_AUDIO_LINES: usize = 3;
 
 /// Most receiving lines of one kind that the server may ask for.
-const MAX_LINES: usize = 64;
+const MAX_LINES: usize = 128;
 
 /// Largest message on a data channel, which LiveKit clients chunk by.
 const MAX_DATA_MESSAGE: u32 = 64_000;
