@@ -190,33 +190,31 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn a_stream_that_leaves_while_the_queue_is_full_is_let_go() {
-        let mut core = LocalCore::start(1, Arc::new(|| {}));
-        let rung = Rung::Neural(Neural {
-            rate: NeuralRate::Kbps6,
-            packet: PacketTime::Ms20,
-            copies: 0,
-        });
-        let stream = core.open(&[rung]).unwrap();
-        core.faults().stall(Duration::from_millis(1), NonZeroU32::MIN);
-        let mut timestamp = 0;
-        let mut submit = |core: &mut LocalCore| {
-            timestamp += 960;
-            core.submit(
-                stream,
-                InFrame {
-                    kind: InKind::Opus,
-                    timestamp,
-                    payload: Arc::from([0xf8, 0xff, 0xfe]),
-                    deadline: Instant::now(),
-                },
-            )
-        };
-        while submit(&mut core).is_ok() {}
-        core.close(stream);
+    const NEURAL: Rung = Rung::Neural(Neural {
+        rate: NeuralRate::Kbps6,
+        packet: PacketTime::Ms20,
+        copies: 0,
+    });
+
+    fn frame(number: u64) -> InFrame {
+        InFrame {
+            kind: InKind::Opus,
+            timestamp: 960 * number,
+            payload: Arc::from([0xf8, 0xff, 0xfe]),
+            deadline: Instant::now(),
+        }
+    }
+
+    fn fill_the_queue(core: &mut LocalCore, stream: StreamId) {
+        let mut number = 0;
+        while core.submit(stream, frame(number)).is_ok() {
+            number += 1;
+        }
+    }
+
+    fn wait_until_nobody_is_held(core: &LocalCore) {
         let begun = Instant::now();
-        // The worker's hold on it is the other one.
+        // Each stream that a worker holds holds the listener.
         while Arc::strong_count(&core.listener) > 1 {
             assert!(
                 begun.elapsed() < Duration::from_secs(30),
@@ -224,5 +222,30 @@ mod tests {
             );
             std::thread::sleep(Duration::from_millis(20));
         }
+    }
+
+    #[test]
+    fn a_stream_that_leaves_while_the_queue_is_full_is_let_go() {
+        let mut core = LocalCore::start(1, Arc::new(|| {}));
+        let stream = core.open(&[NEURAL]).unwrap();
+        core.faults().stall(Duration::from_millis(1), NonZeroU32::MIN);
+        fill_the_queue(&mut core, stream);
+        core.close(stream);
+        wait_until_nobody_is_held(&core);
+    }
+
+    #[test]
+    fn a_stream_that_leaves_before_a_busy_worker_has_opened_it_is_let_go() {
+        let mut core = LocalCore::start(1, Arc::new(|| {}));
+        let busy = core.open(&[NEURAL]).unwrap();
+        core.faults().stall(Duration::from_millis(50), NonZeroU32::MIN);
+        core.submit(busy, frame(0)).unwrap();
+        core.submit(busy, frame(1)).unwrap();
+        core.faults().stall(Duration::ZERO, NonZeroU32::MIN);
+        let stream = core.open(&[NEURAL]).unwrap();
+        fill_the_queue(&mut core, stream);
+        core.close(stream);
+        core.close(busy);
+        wait_until_nobody_is_held(&core);
     }
 }

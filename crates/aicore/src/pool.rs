@@ -110,9 +110,13 @@ impl Handle {
 
 impl Drop for Handle {
     fn drop(&mut self) {
-        if let Err(TrySendError::Full(_)) = self.jobs.try_send(Job::Close(self.id)) {
+        let close = || self.jobs.try_send(Job::Close(self.id));
+        if let Err(TrySendError::Full(_)) = close() {
             let mut leavers = self.leavers.lock().unwrap_or_else(PoisonError::into_inner);
             leavers.push(self.id);
+            drop(leavers);
+            // The worker may have emptied its queue just before. If not, it has jobs to take, and looks at the leavers.
+            let _ = close();
         }
         self.pool.forget(self.id);
     }

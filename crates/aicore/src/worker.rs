@@ -133,7 +133,8 @@ impl Pulse {
     }
 }
 
-/// Streams whose owners left while the queue was full. The worker lets go of them after the round in hand.
+/// Streams whose owners left while the queue was full. The worker lets go of them after the round in hand, or, of those
+/// that still wait in the queue to be opened, after that.
 pub(crate) type Leavers = Arc<Mutex<Vec<StreamId>>>;
 
 /// The supervisor's end of a worker. Dropping it lets the thread end after the job in hand; nobody waits for that,
@@ -199,8 +200,9 @@ struct Desk<'a> {
     pulse: &'a Pulse,
     /// Boxed: they move into each round and back.
     streams: HashMap<StreamId, Box<Seat>>,
-    /// Streams opened so far.
+    /// Streams opened so far, and the latest of them: they come in the order of their numbers.
     opened: u64,
+    latest: StreamId,
     round: Round,
     pace: Pace,
     /// When the round in hand began.
@@ -228,6 +230,7 @@ fn run(jobs: &Receiver<Job>, leavers: &Mutex<Vec<StreamId>>, model: &Option<Arc<
         pulse,
         streams: HashMap::new(),
         opened: 0,
+        latest: StreamId(0),
         round: Round::new(model.clone()),
         pace: Pace::new(Instant::now()),
         begun: Instant::now(),
@@ -263,9 +266,7 @@ impl Desk<'_> {
 
     fn end(&mut self) {
         let mut leavers = self.leavers.lock().unwrap_or_else(PoisonError::into_inner);
-        for id in leavers.drain(..) {
-            self.streams.remove(&id);
-        }
+        leavers.retain(|id| self.streams.remove(id).is_none() && id.0 > self.latest.0);
         drop(leavers);
         let now = Instant::now();
         self.pulse.end(now);
@@ -287,20 +288,7 @@ impl Desk<'_> {
         }
         match job {
             Job::Frame(..) => {}
-            Job::Open(id, work, listener) => match Stream::new(&work, self.model.clone()) {
-                Ok(stream) => {
-                    self.opened += 1;
-                    self.streams.insert(
-                        id,
-                        Box::new(Seat {
-                            stream,
-                            listener,
-                            number: self.opened,
-                        }),
-                    );
-                }
-                Err(reason) => listener.fail(id, reason),
-            },
+            Job::Open(id, work, listener) => self.open(id, &work, listener),
             Job::SetRungs(id, rungs) => {
                 let Some(seat) = self.streams.get_mut(&id) else {
                     return;
@@ -321,6 +309,23 @@ impl Desk<'_> {
                     std::thread::sleep(STUCK_STEP);
                 }
             }
+        }
+    }
+
+    fn open(&mut self, id: StreamId, work: &Work, listener: Arc<dyn Listener>) {
+        self.latest = id;
+        match Stream::new(work, self.model.clone()) {
+            Ok(stream) => {
+                self.opened += 1;
+                let number = self.opened;
+                let seat = Seat {
+                    stream,
+                    listener,
+                    number,
+                };
+                self.streams.insert(id, Box::new(seat));
+            }
+            Err(reason) => listener.fail(id, reason),
         }
     }
 
