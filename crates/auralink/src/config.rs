@@ -103,8 +103,10 @@ pub struct MetricsSettings {
 pub struct ServeConfig {
     /// Address of HTTP, WebSocket and REST.
     pub listen: SocketAddr,
-    /// Address of the one UDP socket for all media.
+    /// Address of the one UDP port for all media.
     pub udp: SocketAddr,
+    /// Shards of the media server, each a thread that has some of the rooms; 0 for one per processor.
+    pub workers: usize,
     /// Addresses told to clients; empty for those of this machine.
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
@@ -156,6 +158,7 @@ impl Default for ServeConfig {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), HTTP_PORT),
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7882),
+            workers: 0,
             advertised: Vec::new(),
             keys: BTreeMap::new(),
             key_file: None,
@@ -223,11 +226,11 @@ impl ServeConfig {
             let problem = format!("must be zero or more, got {}", self.price_per_gb);
             return Err(FieldError::new("price_per_gb", problem));
         }
-        if self.ai_workers > 256 {
-            return Err(FieldError::new(
-                "ai_workers",
-                format!("must be 0 to 256, got {}", self.ai_workers),
-            ));
+        for (field, threads) in [("workers", self.workers), ("ai_workers", self.ai_workers)] {
+            if threads > 256 {
+                let problem = format!("must be 0 to 256, got {threads}");
+                return Err(FieldError::new(field, problem));
+            }
         }
         for address in &self.advertised {
             if address.is_unspecified() || (address.is_ipv6() && self.udp.is_ipv4()) {
@@ -297,6 +300,7 @@ mod tests {
         assert_eq!(refused(&format!("price_per_gb = nan\n{KEYS}")), "price_per_gb");
         assert_eq!(refused(&format!("ai_workers = -1\n{KEYS}")), "ai_workers");
         assert_eq!(refused(&format!("ai_workers = 1000\n{KEYS}")), "ai_workers");
+        assert_eq!(refused(&format!("workers = 257\n{KEYS}")), "workers");
         assert_eq!(refused(&format!("rest_burst = 0\n{KEYS}")), "rest_burst");
         let origins = format!("origins = [\"https://app.example\", \"app.example\"]\n{KEYS}");
         assert_eq!(refused(&origins), "origins[1]");

@@ -41,6 +41,13 @@ impl Stall {
     }
 }
 
+/// Which shard of the media server.
+#[derive(Deserialize)]
+struct Shard {
+    /// Its number, from 0.
+    number: usize,
+}
+
 /// What the forwarding benchmark reads.
 #[derive(Serialize)]
 struct ForwardStats {
@@ -57,11 +64,11 @@ impl From<Stats> for ForwardStats {
         let micros = |time: Duration| time.as_secs_f64() * 1e6;
         Self {
             legs: stats.legs,
-            longest_turn_us: stats.longest_turn.map(micros),
+            longest_turn_us: stats.turns.quantile(1.0).map(micros),
             packets_in: stats.counters.packets_in,
             packets_out: stats.counters.packets_out,
-            forward_p50_us: stats.forward_p50.map(micros),
-            forward_p99_us: stats.forward_p99.map(micros),
+            forward_p50_us: stats.delays.quantile(0.5).map(micros),
+            forward_p99_us: stats.delays.quantile(0.99).map(micros),
         }
     }
 }
@@ -81,10 +88,16 @@ pub fn routes(faults: CoreFaults, media: Arc<MediaServer>) -> Router {
         sticking.stick_workers();
         "stuck\n"
     };
+    let shards = media.clone();
+    let kill_shard = move |Query(shard): Query<Shard>| async move {
+        shards.kill_shard(shard.number).await;
+        "killed\n"
+    };
     let stats = move || async move { Json(media.stats().await.map(ForwardStats::from)) };
     Router::new()
         .route("/dev/aic/worker/kill", post(kill))
         .route("/dev/aic/worker/stall", post(stall))
         .route("/dev/aic/worker/stick", post(stick))
+        .route("/dev/media/shard/kill", post(kill_shard))
         .route("/dev/media/stats", get(stats))
 }

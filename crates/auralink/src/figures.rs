@@ -140,9 +140,9 @@ async fn of_media(media: &MediaServer) {
         counter!(format!("{MEDIA}_{name}_total")).absolute(count);
     }
     counter!("auralink_joins_refused_total").absolute(stats.joins_refused);
-    for (share, delay) in [("0.5", stats.forward_p50), ("0.99", stats.forward_p99)] {
-        if let Some(delay) = delay {
-            gauge!("auralink_media_forward_seconds", "quantile" => share).set(delay.as_secs_f64());
+    for (name, share) in [("0.5", 0.5), ("0.99", 0.99)] {
+        if let Some(delay) = stats.delays.quantile(share) {
+            gauge!("auralink_media_forward_seconds", "quantile" => name).set(delay.as_secs_f64());
         }
     }
     if let Some(dropped) = udp::dropped(media.local_udp_addr()) {

@@ -8,8 +8,8 @@ use std::time::Duration;
 use anyhow::Context as _;
 use auralink_aicore::{GrpcConfig, GrpcServer, LocalCore, RemoteCore, Security, Workers};
 use auralink_codec::Model;
-use auralink_engine::{PolicyBook, Processor};
-use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS};
+use auralink_engine::PolicyBook;
+use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, OpenCore, ROWS};
 use auralink_store::{
     EventWriter, Housekeeping, Lease, MetricWriter, Store, StoreOptions, check_url, without_password,
 };
@@ -20,7 +20,7 @@ use axum::routing::get;
 use clap::Args;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{Notify, mpsc, watch};
+use tokio::sync::{mpsc, watch};
 
 use crate::config::{DatabaseOptions, GRPC_PORT, GrpcSettings, HTTP_PORT, ServeConfig, Source, fill};
 use crate::control::{Control, installed};
@@ -136,13 +136,13 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let control = Control::start(&config, &store, &keys, &book, models).await?;
     let media_config = MediaConfig {
         udp: config.udp,
+        workers: config.workers,
         advertised: config.advertised.clone(),
         keys: keys.clone(),
         limits: config.tenant_limits,
     };
     let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
-    let woken = Arc::new(Notify::new());
-    let (processor, workers) = processor(&config, woken.clone())?;
+    let (core, workers) = core(&config);
     let faults = workers.as_ref().map(Workers::faults).unwrap_or_default();
     let grpc = match (&config.grpc, &workers) {
         (Some(settings), Some(workers)) => Some(grpc(settings, workers).await?),
@@ -155,8 +155,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         Queue::of("events", events.downgrade()),
     ];
     let ai = Ai {
-        processor,
-        woken,
+        core,
         book: book.clone(),
         rows,
         events,
@@ -207,7 +206,11 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
             "  http      {scheme}://{} (signalling, REST)",
             listener.local_addr()?
         ),
-        format!("  media     udp {}", media.local_udp_addr()),
+        format!(
+            "  media     udp {} ({} shards)",
+            media.local_udp_addr(),
+            media.shards()
+        ),
     ];
     match (&grpc, &config.core) {
         (Some((server, security)), _) => lines.push(format!("  grpc      {}", describe(server, security))),
@@ -274,7 +277,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     }
     store.close().await;
     // Whoever watches over the process starts it again.
-    anyhow::ensure!(!died, "the media task died");
+    anyhow::ensure!(!died, "a media shard is gone for good");
     Ok(())
 }
 
@@ -285,18 +288,21 @@ pub(crate) async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<Tcp
         .with_context(|| format!("{field}: cannot bind {address}"))
 }
 
-/// The AI core behind its trait, and its workers where it is in this process.
-fn processor(
-    config: &ServeConfig,
-    woken: Arc<Notify>,
-) -> anyhow::Result<(Box<dyn Processor>, Option<Workers>)> {
-    let wake = Arc::new(move || woken.notify_one());
-    if let Some(core) = &config.core {
-        let remote = RemoteCore::connect(core, wake).context("core")?;
-        return Ok((Box::new(remote), None));
+/// How shards reach the AI core, and its workers where it is in this process.
+fn core(config: &ServeConfig) -> (OpenCore, Option<Workers>) {
+    if let Some(core) = config.core.clone() {
+        // Connections are kept by this runtime, not by a shard's.
+        let runtime = tokio::runtime::Handle::current();
+        let open: OpenCore = Arc::new(move |wake| {
+            let _here = runtime.enter();
+            Ok(Box::new(RemoteCore::connect(&core, wake)?))
+        });
+        return (open, None);
     }
     let workers = Workers::start(workers(config));
-    Ok((Box::new(LocalCore::on(&workers, wake)), Some(workers)))
+    let shared = workers.clone();
+    let open: OpenCore = Arc::new(move |wake| Ok(Box::new(LocalCore::on(&shared, wake))));
+    (open, Some(workers))
 }
 
 async fn grpc(settings: &GrpcSettings, workers: &Workers) -> anyhow::Result<(GrpcServer, Security)> {

@@ -4,13 +4,13 @@
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
-use auralink_aicore::LocalCore;
+use auralink_aicore::{LocalCore, Workers};
 use auralink_client::{AudioSource, Client, ClientOptions, OwnSettings, Stats};
 use auralink_engine::PolicyBook;
 use auralink_media::{Ai, EVENTS, MediaConfig, MediaServer, ROWS};
 use auralink_token::{Claims, KeyRing};
 use auralink_types::{AicConfig, ConfigChange, MetricRow, Mode, SavingsBasis, UserKey};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until};
 
 /// What is counted: the same twenty seconds of the same speech in every call, when everything has settled.
@@ -56,14 +56,12 @@ struct Speaker {
 /// Ada talks to Ben; both are stock clients, or Ada has an AIC client.
 async fn call(speaker: &Speaker, mode: Option<Mode>) -> Counted {
     let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
-    let woken = Arc::new(Notify::new());
-    let bell = woken.clone();
+    let workers = Workers::start(1);
     let book = Arc::new(PolicyBook::new());
     let (row_sender, mut rows) = mpsc::channel(ROWS);
     let (event_sender, _events) = mpsc::channel(EVENTS);
     let ai = Ai {
-        processor: Box::new(LocalCore::start(1, Arc::new(move || bell.notify_one()))),
-        woken,
+        core: Arc::new(move |wake| Ok(Box::new(LocalCore::on(&workers, wake)))),
         book: book.clone(),
         rows: row_sender,
         events: event_sender,

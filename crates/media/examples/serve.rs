@@ -23,6 +23,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = Arc::new(KeyRing::new([("devkey", "secret")]));
     let config = MediaConfig {
         udp,
+        workers: 0,
         advertised: Vec::new(),
         keys,
         limits: TenantLimits::default(),

@@ -4,9 +4,9 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use auralink_engine::{Outcome, PolicyBook, ProbeGate, Processor, Refused, StreamId};
+use auralink_engine::{Outcome, PolicyBook, ProbeGate, Processor, Refused, StreamId, Wake};
 use auralink_types::{Event, MetricRow, Rung};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use crate::participant::TrackKey;
 use crate::wall::WallClock;
@@ -17,12 +17,17 @@ pub const ROWS: usize = 4096;
 /// Events that may wait for whoever keeps books; beyond it they are dropped and counted.
 pub const EVENTS: usize = 4096;
 
-/// AIC as the media task sees it.
+/// Opens a way to the AI core, which calls that when there is something to poll. Each shard has one of its own.
+pub type OpenCore = Arc<dyn Fn(Wake) -> Result<Box<dyn Processor>, CoreError> + Send + Sync>;
+
+/// Why there is no way to the AI core.
+pub type CoreError = Box<dyn std::error::Error + Send + Sync>;
+
+/// AIC as the media server sees it.
+#[derive(Clone)]
 pub struct Ai {
     /// The AI core.
-    pub processor: Box<dyn Processor>,
-    /// Notified when the core has something to say.
-    pub woken: Arc<Notify>,
+    pub core: OpenCore,
     /// Policies by user.
     pub book: Arc<PolicyBook>,
     /// Where metric rows go.
@@ -37,8 +42,7 @@ impl Ai {
         let (rows, _) = mpsc::channel(1);
         let (events, _) = mpsc::channel(1);
         Self {
-            processor: Box::new(NoCore),
-            woken: Arc::new(Notify::new()),
+            core: Arc::new(|_| Ok(Box::new(NoCore))),
             book: Arc::new(PolicyBook::new()),
             rows,
             events,
@@ -67,25 +71,36 @@ impl Processor for NoCore {
     }
 }
 
-/// The media task's own state around [`Ai`].
-pub(crate) struct AiState {
-    pub(crate) ai: Ai,
+/// AIC as one shard has it.
+pub struct AiState {
+    /// The way to the AI core.
+    pub processor: Box<dyn Processor>,
+    /// Policies by user.
+    pub book: Arc<PolicyBook>,
+    /// Where metric rows go.
+    pub rows: mpsc::Sender<MetricRow>,
+    /// Where goes what happens in calls.
+    pub events: mpsc::Sender<Event>,
     /// Version of the book when it was last read.
-    pub(crate) read: u64,
+    pub read: u64,
     /// Whose stream an outcome is about.
-    pub(crate) streams: HashMap<StreamId, TrackKey>,
+    pub streams: HashMap<StreamId, TrackKey>,
     /// Taps that want to hear of time passing.
-    pub(crate) timers: BTreeSet<(Instant, TrackKey)>,
+    pub timers: BTreeSet<(Instant, TrackKey)>,
     /// How legs come back to a core that failed.
-    pub(crate) gate: ProbeGate,
+    pub gate: ProbeGate,
     /// What rows and events are dated by.
-    pub(crate) wall: WallClock,
+    pub wall: WallClock,
 }
 
 impl AiState {
-    pub(crate) fn new(now: Instant, wall: SystemTime, ai: Ai) -> Self {
+    /// With a way to the core; without one every stream is refused.
+    pub fn new(now: Instant, wall: SystemTime, ai: &Ai, processor: Option<Box<dyn Processor>>) -> Self {
         Self {
-            ai,
+            processor: processor.unwrap_or_else(|| Box::new(NoCore)),
+            book: ai.book.clone(),
+            rows: ai.rows.clone(),
+            events: ai.events.clone(),
             read: 0,
             streams: HashMap::new(),
             timers: BTreeSet::new(),
@@ -95,7 +110,7 @@ impl AiState {
     }
 
     /// Microseconds since the Unix epoch.
-    pub(crate) fn wall_us(&self, now: Instant) -> i64 {
+    pub fn wall_us(&self, now: Instant) -> i64 {
         self.wall.at(now)
     }
 }

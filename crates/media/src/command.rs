@@ -1,11 +1,12 @@
-//! What signalling asks of the media task.
+//! What signalling asks of a shard.
 
 use auralink_types::{RoomName, UserKey};
 use livekit_protocol as proto;
 use tokio::sync::{mpsc, oneshot};
 
+use crate::directory::Claim;
 use crate::metrics::Stats;
-use crate::participant::{Grants, Kind, SocketId};
+use crate::participant::{Grants, Kind, RoomKey, SocketId};
 use crate::profile::Profile;
 
 /// A participant whose token was good.
@@ -21,6 +22,16 @@ pub struct Admission {
     pub grants: Grants,
     /// What kind of participant he is.
     pub kind: Kind,
+}
+
+impl Admission {
+    /// The room's place.
+    pub fn place(&self) -> RoomKey {
+        RoomKey {
+            tenant: self.user.tenant.clone(),
+            name: self.room.clone(),
+        }
+    }
 }
 
 /// How many transports a client has; the path on which it joins says so.
@@ -45,11 +56,13 @@ pub struct Join {
     pub socket: SocketId,
     /// The socket's queue.
     pub queue: mpsc::Sender<proto::SignalResponse>,
+    /// Where the room is.
+    pub claim: Claim,
     /// Milliseconds since the Unix epoch.
     pub now_ms: i64,
 }
 
-/// One message to the media task.
+/// One message to a shard.
 #[derive(Debug)]
 pub enum Command {
     /// Somebody joins or comes back.
@@ -62,4 +75,6 @@ pub enum Command {
     Goodbye(oneshot::Sender<()>),
     /// Figures, please.
     Stats(oneshot::Sender<Stats>),
+    /// Fault injection: panic.
+    Die,
 }

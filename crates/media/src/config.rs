@@ -16,11 +16,16 @@ pub struct TenantLimits {
     pub joins_per_second: u32,
 }
 
+/// Most shards of a server.
+const MAX_SHARDS: usize = 256;
+
 /// Configuration of the media server.
 #[derive(Clone)]
 pub struct MediaConfig {
-    /// Address of the one UDP socket for all media; port 0 lets the system choose.
+    /// Address of the one UDP port for all media; port 0 lets the system choose.
     pub udp: SocketAddr,
+    /// Shards, each a thread that has some of the rooms; 0 for one per processor.
+    pub workers: usize,
     /// Addresses told to clients; empty for loopback and whatever this machine has.
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
@@ -30,14 +35,23 @@ pub struct MediaConfig {
 }
 
 impl MediaConfig {
-    /// Loopback only, with a port of the system's choice.
+    /// Loopback only, with a port of the system's choice and two shards.
     pub fn loopback(keys: Arc<KeyRing>) -> Self {
         let ip = IpAddr::V4(Ipv4Addr::LOCALHOST);
         Self {
             udp: SocketAddr::new(ip, 0),
+            workers: 2,
             advertised: vec![ip],
             keys,
             limits: TenantLimits::default(),
+        }
+    }
+
+    /// Shards there are to be.
+    pub(crate) fn shards(&self) -> usize {
+        match self.workers {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            wanted => wanted.min(MAX_SHARDS),
         }
     }
 

@@ -23,6 +23,7 @@ mod arrival;
 mod command;
 mod config;
 mod data;
+mod directory;
 mod leg;
 mod line;
 mod matching;
@@ -46,8 +47,9 @@ mod track;
 mod transport;
 mod video;
 mod wall;
+mod whereabouts;
 
-pub use ai::{Ai, EVENTS, ROWS};
+pub use ai::{Ai, CoreError, EVENTS, OpenCore, ROWS};
 pub use config::{MediaConfig, TenantLimits};
 pub use metrics::{Counters, Stats};
 pub use server::{MediaServer, StartError};

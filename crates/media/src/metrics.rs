@@ -1,4 +1,4 @@
-//! Counters of the media task and one coherent snapshot of them.
+//! Counters of the shards, and snapshots of them.
 
 use std::time::Duration;
 
@@ -30,6 +30,13 @@ impl DelayHistogram {
         self.total += 1;
     }
 
+    fn add(&mut self, other: &Self) {
+        for (count, more) in self.counts.iter_mut().zip(other.counts) {
+            *count += more;
+        }
+        self.total += other.total;
+    }
+
     /// Upper bound of the bucket in which that share of the delays ends; `None` when nothing was recorded.
     pub fn quantile(&self, share: f64) -> Option<Duration> {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;
@@ -44,107 +51,45 @@ impl DelayHistogram {
     }
 }
 
-/// Counters since the start; a bad input is counted, never an error to others.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Counters {
-    /// Datagrams received.
-    pub datagrams_in: u64,
-    /// Datagrams sent.
-    pub datagrams_out: u64,
-    /// Datagrams from nobody we know.
-    pub stray: u64,
-    /// Datagrams the socket would not take, and packets for lines without a stream.
-    pub unsent: u64,
-    /// Media packets received.
-    pub packets_in: u64,
-    /// Media packets forwarded, once per leg.
-    pub packets_out: u64,
-    /// Media packets dropped because they carry nothing.
-    pub empty: u64,
-    /// Media packets dropped because no leg's format fits or their place is gone.
-    pub unfit: u64,
-    /// Data packets passed on.
-    pub data_out: u64,
-    /// Data packets refused or dropped.
-    pub data_dropped: u64,
-    /// Keyframe requests sent to publishers.
-    pub keyframe_requests: u64,
-    /// Sessions ended by an error or a panic.
-    pub failed_sessions: u64,
-    /// Metric rows that found their queue full.
-    pub rows_dropped: u64,
-    /// Events for the application that found their queue full.
-    pub events_dropped: u64,
+/// Declares the counters once: their fields, their names and texts for exports, and their sum.
+macro_rules! counters {
+    ($($name:ident: $what:literal,)*) => {
+        /// Counters since the start; a bad input is counted, never an error to others.
+        #[derive(Clone, Debug, Default, PartialEq, Eq)]
+        pub struct Counters {
+            $(#[doc = $what] pub $name: u64,)*
+        }
+
+        impl Counters {
+            /// Each by its name, with what it counts.
+            pub fn named(&self) -> Vec<(&'static str, &'static str, u64)> {
+                vec![$((stringify!($name), $what, self.$name)),*]
+            }
+
+            fn add(&mut self, other: &Self) {
+                $(self.$name += other.$name;)*
+            }
+        }
+    };
 }
 
-impl Counters {
-    /// Each by its name, with what it counts: a counter that is missing here does not compile.
-    pub fn named(&self) -> [(&'static str, &'static str, u64); 14] {
-        let Self {
-            datagrams_in,
-            datagrams_out,
-            stray,
-            unsent,
-            packets_in,
-            packets_out,
-            empty,
-            unfit,
-            data_out,
-            data_dropped,
-            keyframe_requests,
-            failed_sessions,
-            rows_dropped,
-            events_dropped,
-        } = *self;
-        [
-            ("datagrams_in", "Datagrams received", datagrams_in),
-            ("datagrams_out", "Datagrams sent", datagrams_out),
-            (
-                "stray",
-                "Datagrams dropped because nobody we know sent them",
-                stray,
-            ),
-            (
-                "unsent",
-                "Datagrams the socket would not take, and packets for lines without a stream",
-                unsent,
-            ),
-            ("packets_in", "Media packets received", packets_in),
-            (
-                "packets_out",
-                "Media packets forwarded, once per leg",
-                packets_out,
-            ),
-            ("empty", "Media packets dropped because they carry nothing", empty),
-            (
-                "unfit",
-                "Media packets dropped because no leg's format fits or their place is gone",
-                unfit,
-            ),
-            ("data_out", "Data packets passed on", data_out),
-            ("data_dropped", "Data packets refused or dropped", data_dropped),
-            (
-                "keyframe_requests",
-                "Keyframe requests sent to publishers",
-                keyframe_requests,
-            ),
-            (
-                "failed_sessions",
-                "Sessions ended by an error or a panic",
-                failed_sessions,
-            ),
-            (
-                "rows_dropped",
-                "Metric rows dropped because their queue was full",
-                rows_dropped,
-            ),
-            (
-                "events_dropped",
-                "Events dropped because their queue was full",
-                events_dropped,
-            ),
-        ]
-    }
+counters! {
+    datagrams_in: "Datagrams received",
+    datagrams_out: "Datagrams sent",
+    handed_over: "Datagrams received at another shard's socket and handed over",
+    stray: "Datagrams dropped because nobody we know sent them",
+    unsent: "Datagrams the socket or a shard would not take, and packets for lines without a stream",
+    packets_in: "Media packets received",
+    packets_out: "Media packets forwarded, once per leg",
+    empty: "Media packets dropped because they carry nothing",
+    unfit: "Media packets dropped because no leg's format fits or their place is gone",
+    data_out: "Data packets passed on",
+    data_dropped: "Data packets refused or dropped",
+    keyframe_requests: "Keyframe requests sent to publishers",
+    failed_sessions: "Sessions ended by an error or a panic",
+    shard_deaths: "Shards that died and began anew",
+    rows_dropped: "Metric rows dropped because their queue was full",
+    events_dropped: "Events dropped because their queue was full",
 }
 
 /// One snapshot.
@@ -160,18 +105,32 @@ pub struct Stats {
     pub legs: usize,
     /// Of these, tracks under AIC.
     pub tapped: usize,
-    /// Messages of signalling that wait for the media task.
+    /// Messages of signalling that wait for the shards.
     pub commands_waiting: usize,
     /// Joins turned away at a tenant's limits, since the start.
     pub joins_refused: u64,
     /// Counters since the start.
     pub counters: Counters,
-    /// Median time from receive to send of forwarded media.
-    pub forward_p50: Option<Duration>,
-    /// 99th percentile of the same.
-    pub forward_p99: Option<Duration>,
-    /// Longest turn of the media task, in which everybody else waited.
-    pub longest_turn: Option<Duration>,
+    /// Time from receive to send of forwarded media.
+    pub delays: DelayHistogram,
+    /// Length of the shards' turns, in which everybody else on the shard waited.
+    pub turns: DelayHistogram,
+}
+
+impl Stats {
+    /// Takes another shard's figures in.
+    pub(crate) fn add(&mut self, other: &Self) {
+        self.participants += other.participants;
+        self.rooms += other.rooms;
+        self.tracks += other.tracks;
+        self.legs += other.legs;
+        self.tapped += other.tapped;
+        self.commands_waiting += other.commands_waiting;
+        self.joins_refused += other.joins_refused;
+        self.counters.add(&other.counters);
+        self.delays.add(&other.delays);
+        self.turns.add(&other.turns);
+    }
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use tokio::sync::mpsc;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::arena::Handle;
+use crate::directory::Claim;
 use crate::profile::Profile;
 use crate::quality::QualityMeter;
 use crate::sdp::OfferedLine;
@@ -144,6 +145,8 @@ pub struct Participant {
     pub version: u32,
     /// Signalling; absent while the client is away.
     pub socket: Option<Socket>,
+    /// Keeps the room's place, and counts as one more on its shard.
+    pub _claim: Claim,
     /// When he is given up unless something happens.
     pub deadline: Option<Instant>,
     /// Where what he publishes arrives; with one transport for all, also where what he hears leaves.

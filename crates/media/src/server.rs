@@ -2,22 +2,23 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::Duration;
 
 use axum::Router;
-use tokio::net::UdpSocket;
 use tokio::sync::{mpsc, oneshot};
 
-use crate::ai::Ai;
+use crate::ai::{Ai, CoreError};
 use crate::command::Command;
 use crate::config::MediaConfig;
+use crate::directory::{Claim, Directory, LeastBusy, ShardId};
 use crate::metrics::Stats;
+use crate::participant::RoomKey;
 use crate::session::SessionConfig;
-use crate::shard;
+use crate::shard::{self, Core, Shard, socket};
 use crate::signal::Signalling;
-use crate::switchboard::Switchboard;
+use crate::whereabouts::Names;
 
-/// Commands that may wait for the media task; signalling sockets wait when it is full.
+/// Commands that may wait for a shard; signalling sockets wait when it is full.
 const COMMANDS: usize = 1024;
 
 /// Why the server could not start.
@@ -31,6 +32,12 @@ pub enum StartError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// A way to the AI core.
+    #[error("no way to the AI core: {0}")]
+    Core(CoreError),
+    /// A shard's thread.
+    #[error("a media shard cannot start: {0}")]
+    Thread(std::io::Error),
     /// The DTLS certificate.
     #[error("no DTLS certificate could be made")]
     Certificate,
@@ -38,13 +45,48 @@ pub enum StartError {
 
 /// A running media server.
 pub struct MediaServer {
-    commands: mpsc::Sender<Command>,
+    shards: Shards,
     signalling: Signalling,
     local: SocketAddr,
 }
 
+/// The way to each shard, and which room is on which.
+#[derive(Clone)]
+pub(crate) struct Shards {
+    directory: Arc<dyn Directory>,
+    commands: Arc<[mpsc::Sender<Command>]>,
+}
+
+impl Shards {
+    /// The way to the shard of the room that somebody claims.
+    pub(crate) fn with(&self, claim: &Claim) -> &mpsc::Sender<Command> {
+        &self.commands[claim.shard().0]
+    }
+
+    /// A claim on a room's place.
+    pub(crate) fn claim(&self, room: &RoomKey) -> Claim {
+        self.directory.claim(room)
+    }
+
+    /// Asks each shard for something, all at once.
+    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+        let answers = self.commands.iter().map(async |commands| {
+            let (reply, answer) = oneshot::channel();
+            commands.send(question(reply)).await.ok()?;
+            answer.await.ok()
+        });
+        let answers = futures_util::future::join_all(answers).await;
+        answers.into_iter().flatten().collect()
+    }
+
+    fn waiting(&self) -> usize {
+        let waiting = |commands: &mpsc::Sender<_>| commands.max_capacity() - commands.capacity();
+        self.commands.iter().map(waiting).sum()
+    }
+}
+
 impl MediaServer {
-    /// Binds the socket and starts the media task, as a plain server without AIC.
+    /// Binds the sockets and starts the shards, as a plain server without AIC.
     pub async fn start(config: MediaConfig) -> Result<Self, StartError> {
         Self::start_with(config, Ai::none()).await
     }
@@ -55,8 +97,11 @@ impl MediaServer {
             address: config.udp,
             source,
         };
-        let socket = UdpSocket::bind(config.udp).await.map_err(failed)?;
-        let local = socket.local_addr().map_err(failed)?;
+        let count = config.shards();
+        let sockets = socket::bind(config.udp, count).map_err(failed)?;
+        let local = sockets[0].local_addr().map_err(failed)?;
+        let (receiving, sending) = socket::buffers(&sockets[0]).map_err(failed)?;
+        tracing::info!(%local, shards = count, receiving, sending, "media sockets are bound; the system buffers so many bytes");
         let provider = str0m::crypto::from_feature_flags();
         let certificate = provider
             .dtls_provider
@@ -66,13 +111,32 @@ impl MediaServer {
             candidates: Arc::from(config.candidates(local)),
             certificate,
         };
-        let (commands, receiver) = mpsc::channel(COMMANDS);
-        let woken = ai.woken.clone();
-        let board = Switchboard::new(Instant::now(), SystemTime::now(), sessions, ai);
-        tokio::spawn(shard::run(socket, board, receiver, woken));
-        let signalling = Signalling::new(config.keys, commands.clone(), config.limits);
+        let names = Arc::new(Names::default());
+        let (neighbours, mailboxes) = shard::neighbourhood(count);
+        let mut commands = Vec::new();
+        for (number, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
+            let (sender, receiver) = mpsc::channel(COMMANDS);
+            commands.push(sender);
+            let shard = Shard {
+                id: ShardId(number),
+                socket,
+                names: names.clone(),
+                sessions: sessions.clone(),
+                core: Core::open(&ai).map_err(StartError::Core)?,
+                ai: ai.clone(),
+                commands: receiver,
+                mailbox,
+                neighbours: neighbours.clone(),
+            };
+            shard.start().map_err(StartError::Thread)?;
+        }
+        let shards = Shards {
+            directory: Arc::new(LeastBusy::new(count)),
+            commands: commands.into(),
+        };
+        let signalling = Signalling::new(config.keys, shards.clone(), config.limits);
         Ok(Self {
-            commands,
+            shards,
             signalling,
             local,
         })
@@ -88,31 +152,45 @@ impl MediaServer {
         self.local
     }
 
-    /// One coherent snapshot; `None` when the media task is gone.
-    pub async fn stats(&self) -> Option<Stats> {
-        let (reply, answer) = oneshot::channel();
-        let commands_waiting = self.commands.max_capacity() - self.commands.capacity();
-        self.commands.send(Command::Stats(reply)).await.ok()?;
-        let stats = answer.await.ok()?;
-        Some(Stats {
-            commands_waiting,
-            joins_refused: self.signalling.joins_refused(),
-            ..stats
-        })
+    /// How many shards there are.
+    pub fn shards(&self) -> usize {
+        self.shards.commands.len()
     }
 
-    /// Resolves when the media task is gone, which without [`MediaServer::shutdown`] it never should be.
+    /// A snapshot of all shards, each coherent in itself; `None` when none of them is left.
+    pub async fn stats(&self) -> Option<Stats> {
+        let mut stats = Stats {
+            commands_waiting: self.shards.waiting(),
+            joins_refused: self.signalling.joins_refused(),
+            ..Stats::default()
+        };
+        let answers = self.shards.ask(Command::Stats).await;
+        answers.iter().for_each(|answer| stats.add(answer));
+        (!answers.is_empty()).then_some(stats)
+    }
+
+    /// Fault injection: lets a shard panic.
+    pub async fn kill_shard(&self, number: usize) {
+        if let Some(commands) = self.shards.commands.get(number) {
+            // One that is gone needs no killing.
+            let _ = commands.send(Command::Die).await;
+        }
+    }
+
+    /// Resolves when a shard is gone for good, which without [`MediaServer::shutdown`] it never should be.
     pub async fn gone(&self) {
-        self.commands.closed().await;
+        let closed = self
+            .shards
+            .commands
+            .iter()
+            .map(|commands| Box::pin(commands.closed()));
+        futures_util::future::select_all(closed).await;
     }
 
     /// Says goodbye to every client and waits, at most `grace`, until that has left.
     pub async fn shutdown(&self, grace: Duration) {
-        let (done, finished) = oneshot::channel();
         let goodbye = async {
-            if self.commands.send(Command::Goodbye(done)).await.is_ok() {
-                // The task that was to answer may be gone, which is what is wanted.
-                let _ = finished.await;
+            if !self.shards.ask(Command::Goodbye).await.is_empty() {
                 // The sockets' own tasks write the last messages.
                 tokio::time::sleep(FAREWELL).await;
             }

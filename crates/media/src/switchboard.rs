@@ -13,12 +13,12 @@ use auralink_types::EventKind;
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
-use str0m::ice::StunMessage;
 use str0m::net::Transmit;
 
-use crate::ai::{Ai, AiState};
+use crate::ai::AiState;
 use crate::arena::Arena;
 use crate::command::{Command, Join};
+use crate::directory::Claim;
 use crate::metrics::{Counters, DelayHistogram, Stats};
 use crate::outbox::{Entry, Outbox};
 use crate::participant::{Pid, RoomId, RoomKey, SocketId};
@@ -26,6 +26,7 @@ use crate::room::{Cx, Departure, Room, refuse};
 use crate::session::SessionConfig;
 use crate::signal;
 use crate::transport::TransportId;
+use crate::whereabouts::{Whereabouts, Whose};
 
 /// How often deadlines, policies and layers are looked at.
 const TICK: Duration = Duration::from_millis(100);
@@ -39,8 +40,8 @@ const QUALITY_EVERY: Duration = Duration::from_secs(5);
 /// Most participants of one shard.
 const MAX_PARTICIPANTS: usize = 5_000;
 
-/// Most addresses remembered per transport; an old one falls out.
-const MAX_ADDRESSES: usize = 16;
+/// How often what is known of other shards' people is aged.
+const AGE_EVERY: Duration = Duration::from_secs(60);
 
 /// All rooms of one shard, and who is to be found where.
 pub struct Switchboard {
@@ -48,14 +49,12 @@ pub struct Switchboard {
     rooms: Arena<Room>,
     names: HashMap<RoomKey, RoomId>,
     sockets: HashMap<SocketId, (RoomId, Pid)>,
-    ufrags: HashMap<String, TransportId>,
-    addresses: HashMap<SocketAddr, TransportId>,
-    /// The addresses of each transport, oldest first.
-    seen_at: HashMap<TransportId, Vec<SocketAddr>>,
+    whereabouts: Whereabouts,
     timers: BTreeSet<(Instant, TransportId)>,
     next_tick: Instant,
     next_rows: Instant,
     next_quality: Instant,
+    next_ageing: Instant,
     closing: bool,
     out: Outbox,
     ai: AiState,
@@ -69,35 +68,34 @@ pub struct Switchboard {
 
 impl Switchboard {
     /// A switchboard without rooms.
-    pub fn new(now: Instant, wall: SystemTime, sessions: SessionConfig, ai: Ai) -> Self {
+    pub fn new(now: Instant, whereabouts: Whereabouts, sessions: SessionConfig, ai: AiState) -> Self {
         Self {
             sessions,
             rooms: Arena::default(),
             names: HashMap::new(),
             sockets: HashMap::new(),
-            ufrags: HashMap::new(),
-            addresses: HashMap::new(),
-            seen_at: HashMap::new(),
+            whereabouts,
             timers: BTreeSet::new(),
             next_tick: now + TICK,
             next_rows: now,
             next_quality: now + QUALITY_EVERY,
+            next_ageing: now + AGE_EVERY,
             closing: false,
             out: Outbox::default(),
-            ai: AiState::new(now, wall, ai),
+            ai,
             counters: Counters::default(),
             delays: DelayHistogram::default(),
             turns: DelayHistogram::default(),
         }
     }
 
-    /// A datagram from the network.
-    pub fn handle_datagram(&mut self, now: Instant, source: SocketAddr, datagram: &[u8]) {
-        self.counters.datagrams_in += 1;
-        let Some(id) = self.owner_of(source, datagram) else {
-            self.counters.stray += 1;
-            return;
-        };
+    /// Whose a datagram is that came from the network.
+    pub fn whose(&mut self, source: SocketAddr, datagram: &[u8]) -> Whose {
+        self.whereabouts.whose(source, datagram)
+    }
+
+    /// A datagram for that transport.
+    pub fn handle_datagram(&mut self, now: Instant, id: TransportId, source: SocketAddr, datagram: &[u8]) {
         let destination = self.local_address(source);
         self.in_room(now, id.room, Some(id.pid), |room, cx| {
             room.handle_datagram(cx, id, (source, destination), datagram);
@@ -125,20 +123,26 @@ impl Switchboard {
             }
             Command::Goodbye(done) => {
                 self.closing = true;
-                self.in_every_room(now, Room::goodbye);
-                self.end_calls(now, true);
+                self.give_up(now);
                 // Whoever asked may be gone.
                 let _ = done.send(());
             }
             Command::Stats(reply) => {
                 let _ = reply.send(self.stats());
             }
+            Command::Die => panic!("shard killed by fault injection"),
         }
+    }
+
+    /// Asks everybody to look for another place, and ends their calls.
+    pub fn give_up(&mut self, now: Instant) {
+        self.in_every_room(now, Room::goodbye);
+        self.end_calls(now, true);
     }
 
     /// The AI core has something to say.
     pub fn handle_outcomes(&mut self, now: Instant) {
-        while let Some(outcome) = self.ai.ai.processor.poll() {
+        while let Some(outcome) = self.ai.processor.poll() {
             let Some(key) = self.ai.streams.get(&outcome.stream()).copied() else {
                 continue;
             };
@@ -181,7 +185,7 @@ impl Switchboard {
     }
 
     fn tick(&mut self, now: Instant) {
-        let version = self.ai.ai.book.version();
+        let version = self.ai.book.version();
         if version != self.ai.read {
             self.ai.read = version;
             self.in_every_room(now, Room::policies_changed);
@@ -193,6 +197,10 @@ impl Switchboard {
         if now >= self.next_quality {
             self.next_quality = now + QUALITY_EVERY;
             self.in_every_room(now, |room, _| room.tell_quality());
+        }
+        if now >= self.next_ageing {
+            self.next_ageing = now + AGE_EVERY;
+            self.whereabouts.age();
         }
         self.in_every_room(now, Room::tick);
         self.end_calls(now, false);
@@ -222,9 +230,8 @@ impl Switchboard {
             legs: self.rooms.values().map(Room::legs).sum(),
             tapped: self.rooms.values().map(Room::tapped).sum(),
             counters: self.counters.clone(),
-            forward_p50: self.delays.quantile(0.50),
-            forward_p99: self.delays.quantile(0.99),
-            longest_turn: self.turns.quantile(1.0),
+            delays: self.delays.clone(),
+            turns: self.turns.clone(),
             ..Stats::default()
         }
     }
@@ -240,13 +247,9 @@ impl Switchboard {
         if self.people() >= MAX_PARTICIPANTS {
             return refuse(&join.queue, DisconnectReason::JoinFailure, Action::Disconnect);
         }
-        let key = RoomKey {
-            tenant: join.admission.user.tenant.clone(),
-            name: join.admission.room.clone(),
-        };
-        let id = match self.names.get(&key) {
+        let id = match self.names.get(join.claim.room()) {
             Some(id) => *id,
-            None => self.begin(now, key, join.now_ms),
+            None => self.begin(now, join.claim.clone(), join.now_ms),
         };
         let socket = join.socket;
         let offer = join.request.publisher_offer.take();
@@ -265,7 +268,7 @@ impl Switchboard {
         }
     }
 
-    fn begin(&mut self, now: Instant, key: RoomKey, now_ms: i64) -> RoomId {
+    fn begin(&mut self, now: Instant, claim: Claim, now_ms: i64) -> RoomId {
         let id = RoomId(self.rooms.next_handle());
         let mut cx = Cx {
             now,
@@ -274,7 +277,8 @@ impl Switchboard {
             counters: &mut self.counters,
             sessions: &self.sessions,
         };
-        let room = Room::begin(&mut cx, id, key.clone(), now_ms);
+        let key = claim.room().clone();
+        let room = Room::begin(&mut cx, id, claim, now_ms);
         self.rooms.insert(room);
         self.names.insert(key, id);
         id
@@ -333,54 +337,9 @@ impl Switchboard {
                         self.timers.insert((new, id));
                     }
                 }
-                Entry::Name { old, new } => {
-                    self.ufrags.remove(&old);
-                    match new {
-                        Some(name) => {
-                            self.ufrags.insert(name, id);
-                        }
-                        None => {
-                            for address in self.seen_at.remove(&id).unwrap_or_default() {
-                                if self.addresses.get(&address) == Some(&id) {
-                                    self.addresses.remove(&address);
-                                }
-                            }
-                        }
-                    }
-                }
+                Entry::Name { old, new } => self.whereabouts.rename(id, &old, new),
             }
         }
-    }
-
-    /// STUN requests carry the session's name; everything else is known by its address.
-    fn owner_of(&mut self, source: SocketAddr, datagram: &[u8]) -> Option<TransportId> {
-        const STUN_FIRST_BYTE_MAX: u8 = 3;
-        if datagram
-            .first()
-            .is_some_and(|first| *first <= STUN_FIRST_BYTE_MAX)
-        {
-            let message = StunMessage::parse(datagram).ok()?;
-            if let Some((local, _)) = message.split_username() {
-                let id = *self.ufrags.get(local)?;
-                self.remember_address(id, source);
-                return Some(id);
-            }
-        }
-        self.addresses.get(&source).copied()
-    }
-
-    fn remember_address(&mut self, id: TransportId, source: SocketAddr) {
-        if self.addresses.insert(source, id) == Some(id) {
-            return;
-        }
-        let seen_at = self.seen_at.entry(id).or_default();
-        if seen_at.len() == MAX_ADDRESSES {
-            let oldest = seen_at.remove(0);
-            if self.addresses.get(&oldest) == Some(&id) {
-                self.addresses.remove(&oldest);
-            }
-        }
-        seen_at.push(source);
     }
 
     /// The candidate a peer must have sent to: one socket serves them all and doesn't say which.
@@ -409,7 +368,7 @@ impl Switchboard {
                 room.happened(cx, since, EventKind::CallEnded)
             });
             if let Some(room) = self.rooms.remove(id.0) {
-                self.names.remove(&room.key);
+                self.names.remove(room.key());
             }
         }
     }

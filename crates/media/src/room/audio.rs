@@ -131,18 +131,14 @@ impl Room {
         let serial = track.serial;
         self.with_tap(cx, pid, serial, |cx, tapped| {
             tapped.level = level;
-            tapped
-                .tap
-                .handle_packet(cx.now, arrived, &mut *cx.ai.ai.processor);
+            tapped.tap.handle_packet(cx.now, arrived, &mut *cx.ai.processor);
         });
     }
 
     /// The AI core has something to say of a track.
     pub fn handle_outcome(&mut self, cx: &mut Cx<'_>, key: TrackKey, outcome: &auralink_engine::Outcome) {
         self.with_tap(cx, key.pid, key.serial, |cx, tapped| {
-            tapped
-                .tap
-                .handle_outcome(cx.now, outcome, &mut *cx.ai.ai.processor);
+            tapped.tap.handle_outcome(cx.now, outcome, &mut *cx.ai.processor);
         });
         self.settle(cx);
     }
@@ -153,7 +149,7 @@ impl Room {
             tapped.timer = None;
             tapped
                 .tap
-                .handle_timeout(cx.now, &mut *cx.ai.ai.processor, &mut cx.ai.gate);
+                .handle_timeout(cx.now, &mut *cx.ai.processor, &mut cx.ai.gate);
         });
         self.settle(cx);
     }
@@ -197,7 +193,7 @@ impl Room {
         if let Some(due) = tapped.timer {
             cx.ai.timers.remove(&(due, self.track_key(pid, track.serial)));
         }
-        tapped.tap.close(&mut *cx.ai.ai.processor);
+        tapped.tap.close(&mut *cx.ai.processor);
     }
 
     const fn track_key(&self, pid: Pid, serial: u32) -> TrackKey {
@@ -347,6 +343,6 @@ fn caps(cx: &Cx<'_>, subscriber: &Participant, leg: &Leg) -> LegCaps {
         models: subscriber.models(),
         enhances: subscriber.enhances(),
         red: leg.red.is_some(),
-        opted_out: cx.ai.ai.book.get(&subscriber.user).opt_out,
+        opted_out: cx.ai.book.get(&subscriber.user).opt_out,
     }
 }

@@ -25,9 +25,9 @@ impl Room {
     fn happened_to(&self, cx: &mut Cx<'_>, at: Instant, kind: EventKind, objects: Objects) {
         let event = Event {
             ts_us: cx.ai.wall_us(at),
-            tenant: self.key.tenant.clone(),
+            tenant: self.key().tenant.clone(),
             call_id: self.sid.clone(),
-            room: self.key.name.clone(),
+            room: self.key().name.clone(),
             kind,
             objects: Objects {
                 room: json(&self.info()),
@@ -35,7 +35,7 @@ impl Room {
             },
         };
         // A closed channel is nobody who listens, which is no loss.
-        if let Err(TrySendError::Full(_)) = cx.ai.ai.events.try_send(event) {
+        if let Err(TrySendError::Full(_)) = cx.ai.events.try_send(event) {
             cx.counters.events_dropped += 1;
         }
     }

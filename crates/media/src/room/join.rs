@@ -66,6 +66,7 @@ impl Room {
             request,
             socket,
             queue,
+            claim,
             now_ms,
         } = join;
         let settings = request.connection_settings.unwrap_or_default();
@@ -84,6 +85,7 @@ impl Room {
             state: proto::participant_info::State::Joined,
             version: 1,
             socket: Some(Socket { id: socket, queue }),
+            _claim: claim,
             deadline: Some(cx.now + CONNECT_TIMEOUT),
             publisher,
             subscriber,
@@ -100,7 +102,7 @@ impl Room {
             told_quality: false,
         };
         let transports = participant.transports().count();
-        tracing::info!(participant = %participant.sid, room = %self.key.name, transports, "participant joined");
+        tracing::info!(participant = %participant.sid, room = %self.key().name, transports, "participant joined");
         self.people.insert(participant);
         self.empty_since = None;
         self.came(cx, pid);

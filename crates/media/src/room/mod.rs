@@ -37,6 +37,7 @@ pub use negotiate::Answered;
 
 use crate::ai::AiState;
 use crate::arena::Arena;
+use crate::directory::Claim;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
 use crate::participant::{Participant, Pid, RoomId, RoomKey};
@@ -64,8 +65,8 @@ pub struct Cx<'a> {
 pub struct Room {
     /// Its handle.
     pub id: RoomId,
-    /// Tenant and name.
-    pub key: RoomKey,
+    /// Its place.
+    claim: Claim,
     /// Its id for clients and books, `RM_…`.
     pub sid: CallId,
     /// When it began, milliseconds since the Unix epoch.
@@ -85,10 +86,10 @@ pub struct Room {
 
 impl Room {
     /// A room that begins.
-    pub fn begin(cx: &mut Cx<'_>, id: RoomId, key: RoomKey, now_ms: i64) -> Self {
+    pub fn begin(cx: &mut Cx<'_>, id: RoomId, claim: Claim, now_ms: i64) -> Self {
         let room = Self {
             id,
-            key,
+            claim,
             sid: CallId::new(join::new_sid("RM_")),
             created_at_ms: now_ms,
             people: Arena::default(),
@@ -100,6 +101,11 @@ impl Room {
         };
         room.happened(cx, cx.now, EventKind::CallStarted);
         room
+    }
+
+    /// Tenant and name.
+    pub fn key(&self) -> &RoomKey {
+        self.claim.room()
     }
 
     /// A datagram for one of its transports.

@@ -85,7 +85,7 @@ impl Room {
             fallback_reason,
             network_class: worst(&snapshot),
         };
-        if cx.ai.ai.rows.try_send(row).is_err() {
+        if cx.ai.rows.try_send(row).is_err() {
             cx.counters.rows_dropped += 1;
         }
     }

@@ -14,7 +14,7 @@ use crate::track::{Steering, Track};
 impl Room {
     /// The policy a track is under. What is encrypted from end to end is nobody's to read, whatever its owner chose.
     pub(super) fn policy_of(&self, cx: &Cx<'_>, publisher: &Participant, track: &Track) -> Policy {
-        let mut policy = cx.ai.ai.book.get_in(&publisher.user, &self.sid);
+        let mut policy = cx.ai.book.get_in(&publisher.user, &self.sid);
         if track.info.encryption != 0 {
             policy.active = false;
             policy.observed = false;

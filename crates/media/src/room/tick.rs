@@ -104,7 +104,7 @@ impl Room {
         let people = self.headcount();
         proto::Room {
             sid: self.sid.as_str().into(),
-            name: self.key.name.as_str().into(),
+            name: self.key().name.as_str().into(),
             creation_time: self.created_at_ms / 1000,
             creation_time_ms: self.created_at_ms,
             num_participants: people.participants,

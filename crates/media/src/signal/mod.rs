@@ -18,11 +18,11 @@ use axum::extract::{RawQuery, State};
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use tokio::sync::mpsc;
 
-use crate::command::{Command, Topology};
+use crate::command::Topology;
 use crate::config::TenantLimits;
 use crate::participant::SocketId;
+use crate::server::Shards;
 
 use seats::Seats;
 
@@ -36,17 +36,17 @@ const MAX_MESSAGE: usize = 2 << 20;
 #[derive(Clone)]
 pub struct Signalling {
     keys: Arc<KeyRing>,
-    commands: mpsc::Sender<Command>,
+    shards: Shards,
     sockets: Arc<AtomicU64>,
     seats: Seats,
 }
 
 impl Signalling {
-    /// Signalling that hands participants to the media task.
-    pub fn new(keys: Arc<KeyRing>, commands: mpsc::Sender<Command>, limits: TenantLimits) -> Self {
+    /// Signalling that hands participants to the shards.
+    pub fn new(keys: Arc<KeyRing>, shards: Shards, limits: TenantLimits) -> Self {
         Self {
             keys,
-            commands,
+            shards,
             sockets: Arc::default(),
             seats: Seats::new(limits),
         }

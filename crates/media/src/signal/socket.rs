@@ -41,20 +41,18 @@ pub(super) async fn serve(
     let (mut sender, mut receiver) = socket.split();
     let (queue, mut outgoing) = mpsc::channel(QUEUE);
     let Admitted { admission, verified } = admitted;
+    let claim = signalling.shards.claim(&admission.place());
+    let commands = signalling.shards.with(&claim).clone();
     let join = Join {
         admission,
         topology,
         request,
         socket: id,
         queue,
+        claim,
         now_ms: now_ms(),
     };
-    if signalling
-        .commands
-        .send(Command::Join(Box::new(join)))
-        .await
-        .is_err()
-    {
+    if commands.send(Command::Join(Box::new(join))).await.is_err() {
         return;
     }
     let start = Instant::now();
@@ -81,7 +79,7 @@ pub(super) async fn serve(
                         let Ok(request) = proto::SignalRequest::decode(bytes) else { break };
                         let Some(message) = request.message else { continue };
                         let command = Command::Request(id, Box::new(message), now_ms());
-                        if signalling.commands.send(command).await.is_err() {
+                        if commands.send(command).await.is_err() {
                             break;
                         }
                         continue;
@@ -111,7 +109,7 @@ pub(super) async fn serve(
     }
     // A peer that is gone can't be said goodbye to.
     let _ = timeout(Duration::from_secs(1), sender.close()).await;
-    let _ = signalling.commands.send(Command::Closed(id)).await;
+    let _ = commands.send(Command::Closed(id)).await;
 }
 
 fn now_ms() -> i64 {

@@ -186,7 +186,7 @@ fn sound_alike(a: Bitrate, b: Bitrate) -> bool {
 }
 
 /// The cheapest source that serves every leg. The neural codec only where every leg decodes it by itself: no listener
-/// may depend on the core for hearing anything at all (docs/adr/0003-neural-at-the-source.md).
+/// may depend on the core for hearing anything at all (docs/adr/0005-neural-at-the-source.md).
 pub(super) fn wish(
     policy: &Policy,
     caps: &PublisherCaps,

@@ -3,11 +3,11 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_aicore::{CoreFaults, LocalCore};
+use auralink_aicore::{CoreFaults, LocalCore, Workers};
 use auralink_engine::PolicyBook;
 use auralink_media::{Ai, EVENTS, ROWS};
 use auralink_types::{AicConfig, ConfigChange, Event, MetricRow, Policy, UserKey};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::mpsc;
 
 use super::{Peer, Server, serve_with};
 
@@ -23,16 +23,13 @@ pub struct Aic {
 }
 
 pub async fn serve_aic() -> Aic {
-    let woken = Arc::new(Notify::new());
-    let bell = woken.clone();
-    let core = LocalCore::start(1, Arc::new(move || bell.notify_one()));
-    let faults = core.faults();
+    let workers = Workers::start(1);
+    let faults = workers.faults();
     let book = Arc::new(PolicyBook::new());
     let (row_sender, rows) = mpsc::channel(ROWS);
     let (event_sender, events) = mpsc::channel(EVENTS);
     let server = serve_with(Ai {
-        processor: Box::new(core),
-        woken,
+        core: Arc::new(move |wake| Ok(Box::new(LocalCore::on(&workers, wake)))),
         book: book.clone(),
         rows: row_sender,
         events: event_sender,

@@ -1,0 +1,300 @@
+//! A shard: a thread with a socket, a clock and a switchboard of its own. Sockets and clocks here, everything else in the
+//! switchboard.
+
+pub(crate) mod socket;
+
+use std::io;
+use std::net::{SocketAddr, UdpSocket as StdSocket};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+use auralink_engine::{Processor, Wake};
+use futures_util::FutureExt as _;
+use tokio::sync::{Notify, mpsc};
+
+use crate::ai::{Ai, AiState, CoreError};
+use crate::command::Command;
+use crate::directory::ShardId;
+use crate::metrics::Counters;
+use crate::session::SessionConfig;
+use crate::switchboard::Switchboard;
+use crate::whereabouts::{Names, Whereabouts, Whose};
+
+use socket::Udp;
+
+/// Largest datagram; media stays below 1500.
+const DATAGRAM: usize = 2048;
+
+/// Datagrams taken in a row before commands and timers get their turn.
+const BATCH: usize = 64;
+
+/// Batches of other shards' datagrams that may wait; beyond it they are lost as in a full socket.
+const MAIL: usize = 256;
+
+/// Pause before a shard that died begins anew.
+const REVIVE_AFTER: Duration = Duration::from_millis(100);
+
+/// A datagram that came in at another shard's socket.
+pub(crate) struct Parcel {
+    received: Instant,
+    source: SocketAddr,
+    bytes: Box<[u8]>,
+}
+
+/// Where datagrams are sent that are another shard's, by its number.
+pub(crate) type Neighbours = Arc<[mpsc::Sender<Vec<Parcel>>]>;
+
+/// Where a shard finds what others had for it.
+pub(crate) type Mailbox = mpsc::Receiver<Vec<Parcel>>;
+
+/// The ways from each of so many shards to each.
+pub(crate) fn neighbourhood(count: usize) -> (Neighbours, Vec<Mailbox>) {
+    let (senders, boxes): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::channel(MAIL)).unzip();
+    (senders.into(), boxes)
+}
+
+/// A shard's way to the AI core.
+pub(crate) struct Core {
+    way: Option<Box<dyn Processor>>,
+    /// Notified when the core has something to say.
+    woken: Arc<Notify>,
+}
+
+impl Core {
+    /// Opens a way.
+    pub(crate) fn open(ai: &Ai) -> Result<Self, CoreError> {
+        let woken = Arc::new(Notify::new());
+        let mut core = Self { way: None, woken };
+        core.way = Some((ai.core)(core.wake())?);
+        Ok(core)
+    }
+
+    fn reopen(&mut self, ai: &Ai) {
+        match (ai.core)(self.wake()) {
+            Ok(way) => self.way = Some(way),
+            Err(error) => {
+                tracing::error!(%error, "no way to the AI core: everything is forwarded as it comes")
+            }
+        }
+    }
+
+    fn wake(&self) -> Wake {
+        let bell = self.woken.clone();
+        Arc::new(move || bell.notify_one())
+    }
+}
+
+/// What a shard lives on; it outlives a switchboard that died.
+pub(crate) struct Shard {
+    pub(crate) id: ShardId,
+    pub(crate) socket: StdSocket,
+    pub(crate) names: Arc<Names>,
+    pub(crate) sessions: SessionConfig,
+    pub(crate) ai: Ai,
+    pub(crate) core: Core,
+    pub(crate) commands: mpsc::Receiver<Command>,
+    pub(crate) mailbox: Mailbox,
+    pub(crate) neighbours: Neighbours,
+}
+
+impl Shard {
+    /// Starts its thread, which runs until every sender of commands is gone.
+    pub(crate) fn start(self) -> io::Result<()> {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()?;
+        std::thread::Builder::new()
+            .name(format!("media-{}", self.id.0))
+            .spawn(move || runtime.block_on(self.live()))?;
+        Ok(())
+    }
+
+    /// Whatever panics here costs this shard's calls: its people are asked to come back, and find it begun anew.
+    async fn live(self) {
+        let Self {
+            id,
+            socket,
+            names,
+            sessions,
+            ai,
+            mut core,
+            mut commands,
+            mut mailbox,
+            neighbours,
+        } = self;
+        let udp = match Udp::new(socket) {
+            Ok(udp) => udp,
+            Err(error) => return tracing::error!(shard = id.0, %error, "a media shard has no socket"),
+        };
+        let mut counters = Counters::default();
+        loop {
+            let (now, wall) = (Instant::now(), SystemTime::now());
+            let state = AiState::new(now, wall, &ai, core.way.take());
+            let whereabouts = Whereabouts::new(id, names.clone());
+            let mut board = Switchboard::new(now, whereabouts, sessions.clone(), state);
+            board.counters = counters;
+            let turns = Turns::new(&udp, &neighbours, &mut board);
+            let lived = AssertUnwindSafe(turns.run(&mut commands, &mut mailbox, &core.woken));
+            if lived.catch_unwind().await.is_ok() {
+                return;
+            }
+            tracing::error!(
+                shard = id.0,
+                "a media shard died; its people are asked to come back"
+            );
+            counters = board.counters.clone();
+            counters.shard_deaths += 1;
+            // What is left of it may be unfit for goodbyes, and for an end.
+            let _ = catch_unwind(AssertUnwindSafe(|| board.give_up(Instant::now())));
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(board)));
+            tokio::time::sleep(REVIVE_AFTER).await;
+            core.reopen(&ai);
+        }
+    }
+}
+
+/// Why a turn begins.
+enum Turn {
+    /// The socket may have datagrams.
+    Readable,
+    /// Another shard had some.
+    Mail(Vec<Parcel>),
+    /// Signalling has a message.
+    Command(Command),
+    /// The AI core has something to say.
+    Outcomes,
+    /// Time has passed.
+    Due,
+}
+
+/// One life of a shard, turn by turn.
+struct Turns<'a> {
+    udp: &'a Udp,
+    neighbours: &'a Neighbours,
+    board: &'a mut Switchboard,
+    buffer: Vec<u8>,
+    /// What came in this turn for each shard.
+    outbound: Vec<Vec<Parcel>>,
+}
+
+impl<'a> Turns<'a> {
+    fn new(udp: &'a Udp, neighbours: &'a Neighbours, board: &'a mut Switchboard) -> Self {
+        Self {
+            udp,
+            neighbours,
+            board,
+            buffer: vec![0; DATAGRAM],
+            outbound: neighbours.iter().map(|_| Vec::new()).collect(),
+        }
+    }
+
+    async fn run(mut self, commands: &mut mpsc::Receiver<Command>, mailbox: &mut Mailbox, woken: &Notify) {
+        loop {
+            let due = self.board.poll_timeout();
+            let turn = tokio::select! {
+                () = self.udp.readable() => Turn::Readable,
+                Some(parcels) = mailbox.recv() => Turn::Mail(parcels),
+                command = commands.recv() => match command {
+                    Some(command) => Turn::Command(command),
+                    None => return,
+                },
+                () = woken.notified() => Turn::Outcomes,
+                () = tokio::time::sleep_until(due.into()) => Turn::Due,
+            };
+            let begun = Instant::now();
+            match turn {
+                Turn::Readable => self.receive(),
+                Turn::Mail(parcels) => {
+                    for parcel in parcels {
+                        self.take(parcel.received, parcel.source, &parcel.bytes);
+                    }
+                }
+                Turn::Command(command) => self.board.handle_command(begun, command),
+                Turn::Outcomes => self.board.handle_outcomes(begun),
+                Turn::Due => {}
+            }
+            self.transmit(None);
+            let now = Instant::now();
+            if now >= self.board.poll_timeout() {
+                self.board.handle_clock(now, SystemTime::now());
+                self.board.handle_timeout(now);
+                self.transmit(None);
+            }
+            self.board.turns.record(begun.elapsed());
+        }
+    }
+
+    fn receive(&mut self) {
+        let mut buffer = std::mem::take(&mut self.buffer);
+        for _ in 0..BATCH {
+            let Some((length, source, received)) = self.udp.receive(&mut buffer) else {
+                break;
+            };
+            let datagram = &buffer[..length];
+            match self.board.whose(source, datagram) {
+                Whose::Theirs(shard) => self.outbound[shard.0].push(Parcel {
+                    received,
+                    source,
+                    bytes: datagram.into(),
+                }),
+                Whose::Ours(id) => {
+                    self.board.handle_datagram(received, id, source, datagram);
+                    self.transmit(is_media(datagram).then_some(received));
+                }
+                Whose::Nobodys => self.board.counters.stray += 1,
+            }
+        }
+        self.buffer = buffer;
+        self.hand_over();
+    }
+
+    /// A datagram that another shard had. It is not sent on once more: whoever has moved in between is heard again soon.
+    fn take(&mut self, received: Instant, source: SocketAddr, datagram: &[u8]) {
+        match self.board.whose(source, datagram) {
+            Whose::Ours(id) => {
+                self.board.handle_datagram(received, id, source, datagram);
+                self.transmit(is_media(datagram).then_some(received));
+            }
+            Whose::Theirs(_) | Whose::Nobodys => self.board.counters.stray += 1,
+        }
+    }
+
+    /// Gives other shards what is theirs.
+    fn hand_over(&mut self) {
+        for (parcels, neighbour) in self.outbound.iter_mut().zip(self.neighbours.iter()) {
+            if parcels.is_empty() {
+                continue;
+            }
+            let count = parcels.len() as u64;
+            match neighbour.try_send(std::mem::take(parcels)) {
+                Ok(()) => self.board.counters.handed_over += count,
+                // A shard that is behind loses datagrams as a full socket does.
+                Err(_) => self.board.counters.unsent += count,
+            }
+        }
+    }
+
+    /// Sends what the board has to send; `received` is when the media came that caused it.
+    fn transmit(&mut self, received: Option<Instant>) {
+        while let Some(transmit) = self.board.pop_transmit() {
+            let bytes: &[u8] = &transmit.contents;
+            if self.udp.send(transmit.destination, bytes) {
+                self.board.counters.datagrams_out += 1;
+            } else {
+                // A full socket buffer loses datagrams as a full router does.
+                self.board.counters.unsent += 1;
+            }
+            if let Some(received) = received
+                && is_media(bytes)
+            {
+                self.board.delays.record(received.elapsed());
+            }
+        }
+    }
+}
+
+/// RTP as opposed to RTCP, DTLS and STUN (RFC 7983, RFC 5761).
+fn is_media(datagram: &[u8]) -> bool {
+    matches!(datagram, [128..=191, second, ..] if !(192..=223).contains(second))
+}
