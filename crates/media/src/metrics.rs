@@ -24,10 +24,15 @@ impl Default for DelayHistogram {
 impl DelayHistogram {
     /// Counts one delay.
     pub fn record(&mut self, delay: Duration) {
+        self.record_for(1, delay);
+    }
+
+    /// Counts so many of one delay.
+    pub fn record_for(&mut self, count: u64, delay: Duration) {
         let micros = (delay.as_nanos() as f64 / 1e3).max(1.0);
         let bucket = (2.0 * micros.log2()).ceil() as usize;
-        self.counts[bucket.min(BUCKETS - 1)] += 1;
-        self.total += 1;
+        self.counts[bucket.min(BUCKETS - 1)] += count;
+        self.total += count;
     }
 
     fn add(&mut self, other: &Self) {

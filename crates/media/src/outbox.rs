@@ -33,6 +33,8 @@ pub enum Entry {
 pub struct Outbox {
     /// Datagrams to send.
     pub transmits: VecDeque<Transmit>,
+    /// Sessions in which packets wait to be flushed.
+    pub unsent: Vec<TransportId>,
     /// What sessions say, for the room.
     pub events: VecDeque<(TransportId, SessionEvent)>,
     /// Signalling sockets whose participants are gone.

@@ -1,10 +1,10 @@
 //! The switchboard of a shard: which room and whose transport a datagram, a timer or a message is for.
 //!
 //! In: datagrams, commands, outcomes of the AI core and the passing of time. Out: datagrams to send
-//! ([`Switchboard::pop_transmit`]) and the next deadline ([`Switchboard::poll_timeout`]). It holds tables and dispatches;
+//! ([`Switchboard::transmits`]) and the next deadline ([`Switchboard::poll_timeout`]). It holds tables and dispatches;
 //! what happens is the rooms' own.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
@@ -216,9 +216,19 @@ impl Switchboard {
             .fold(self.next_tick, Instant::min)
     }
 
-    /// The next datagram to send.
-    pub fn pop_transmit(&mut self) -> Option<Transmit> {
-        self.out.transmits.pop_front()
+    /// Lets everything leave that was written since the last time.
+    pub fn flush(&mut self, now: Instant) {
+        while !self.out.unsent.is_empty() {
+            // Whoever is flushed may write anew.
+            for id in std::mem::take(&mut self.out.unsent) {
+                self.in_room(now, id.room, Some(id.pid), |room, cx| room.flush(cx, id));
+            }
+        }
+    }
+
+    /// Datagrams to send; whoever sends them clears them.
+    pub fn transmits(&mut self) -> &mut VecDeque<Transmit> {
+        &mut self.out.transmits
     }
 
     /// One coherent snapshot.

@@ -124,6 +124,14 @@ impl Room {
         self.settle(cx);
     }
 
+    /// Lets what was written to one of its transports leave.
+    pub fn flush(&mut self, cx: &mut Cx<'_>, id: TransportId) {
+        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+            transport.session.flush(cx.now, cx.out);
+        }
+        self.settle(cx);
+    }
+
     /// Time has passed for one of its transports.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>, id: TransportId) {
         if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {

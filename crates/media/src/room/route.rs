@@ -246,7 +246,7 @@ impl Room {
             return;
         };
         let session = &mut subscriber.sending_mut().session;
-        if session.send(cx.now, cx.out, leg.ssrc, packet) {
+        if session.write_media(cx.out, leg.ssrc, packet) {
             cx.counters.packets_out += 1;
         } else {
             cx.counters.unsent += 1;

@@ -62,6 +62,8 @@ pub struct Session {
     name: String,
     timer: Option<Instant>,
     over: bool,
+    /// Packets wait to be flushed.
+    unsent: bool,
     /// Where the client's last nomination came from.
     nominated: Option<SocketAddr>,
 }
@@ -110,6 +112,7 @@ impl Session {
             name: String::new(),
             timer: None,
             over: false,
+            unsent: false,
             nominated: None,
         };
         session.rename(out);
@@ -242,20 +245,30 @@ impl Session {
         Some((ssrc, rtx))
     }
 
-    /// Sends a packet; whether there is a stream to send it on.
-    pub fn send(&mut self, now: Instant, out: &mut Outbox, ssrc: Ssrc, packet: RtpWrite) -> bool {
+    /// Takes a packet to send; whether there is a stream to send it on. It leaves with [`Self::flush`], which is asked for in
+    /// the outbox: going through a session costs more than a packet, so all packets of a turn go through it together.
+    pub fn write_media(&mut self, out: &mut Outbox, ssrc: Ssrc, packet: RtpWrite) -> bool {
         let mut there = false;
-        let sent = guarded(|| {
-            let mut api = self.rtc.direct_api();
-            let Some(stream) = api.stream_tx(&ssrc) else {
-                return Ok(());
-            };
-            there = true;
-            stream.write_rtp(packet);
-            Ok(self.rtc.handle_input(Input::Timeout(now))?)
+        let written = guarded(|| {
+            if let Some(stream) = self.rtc.direct_api().stream_tx(&ssrc) {
+                there = true;
+                stream.write_rtp(packet);
+            }
+            Ok(())
         });
-        self.settle(out, sent);
+        if let Err(error) = written {
+            self.fail(out, error);
+        } else if there && !std::mem::replace(&mut self.unsent, true) {
+            out.unsent.push(self.id);
+        }
         there
+    }
+
+    /// Lets everything leave that was written.
+    pub fn flush(&mut self, now: Instant, out: &mut Outbox) {
+        if std::mem::take(&mut self.unsent) {
+            self.advance(now, out);
+        }
     }
 
     /// Asks the publisher for a keyframe of the stream with that SSRC.

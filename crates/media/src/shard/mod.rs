@@ -19,15 +19,10 @@ use crate::directory::ShardId;
 use crate::metrics::Counters;
 use crate::session::SessionConfig;
 use crate::switchboard::Switchboard;
+use crate::transport::TransportId;
 use crate::whereabouts::{Names, Whereabouts, Whose};
 
-use socket::Udp;
-
-/// Largest datagram; media stays below 1500.
-const DATAGRAM: usize = 2048;
-
-/// Datagrams taken in a row before commands and timers get their turn.
-const BATCH: usize = 64;
+use socket::{Inbox, Udp};
 
 /// Batches of other shards' datagrams that may wait; beyond it they are lost as in a full socket.
 const MAIL: usize = 256;
@@ -123,7 +118,7 @@ impl Shard {
             mut mailbox,
             neighbours,
         } = self;
-        let udp = match Udp::new(socket) {
+        let mut udp = match Udp::new(socket) {
             Ok(udp) => udp,
             Err(error) => return tracing::error!(shard = id.0, %error, "a media shard has no socket"),
         };
@@ -134,7 +129,7 @@ impl Shard {
             let whereabouts = Whereabouts::new(id, names.clone());
             let mut board = Switchboard::new(now, whereabouts, sessions.clone(), state);
             board.counters = counters;
-            let turns = Turns::new(&udp, &neighbours, &mut board);
+            let turns = Turns::new(&mut udp, &neighbours, &mut board);
             let lived = AssertUnwindSafe(turns.run(&mut commands, &mut mailbox, &core.woken));
             if lived.catch_unwind().await.is_ok() {
                 return;
@@ -170,26 +165,28 @@ enum Turn {
 
 /// One life of a shard, turn by turn.
 struct Turns<'a> {
-    udp: &'a Udp,
+    udp: &'a mut Udp,
     neighbours: &'a Neighbours,
     board: &'a mut Switchboard,
-    buffer: Vec<u8>,
     /// What came in this turn for each shard.
     outbound: Vec<Vec<Parcel>>,
+    /// When the first media of this turn came.
+    since: Option<Instant>,
 }
 
 impl<'a> Turns<'a> {
-    fn new(udp: &'a Udp, neighbours: &'a Neighbours, board: &'a mut Switchboard) -> Self {
+    fn new(udp: &'a mut Udp, neighbours: &'a Neighbours, board: &'a mut Switchboard) -> Self {
         Self {
             udp,
             neighbours,
             board,
-            buffer: vec![0; DATAGRAM],
             outbound: neighbours.iter().map(|_| Vec::new()).collect(),
+            since: None,
         }
     }
 
     async fn run(mut self, commands: &mut mpsc::Receiver<Command>, mailbox: &mut Mailbox, woken: &Notify) {
+        let mut inbox = Inbox::new();
         loop {
             let due = self.board.poll_timeout();
             let turn = tokio::select! {
@@ -204,60 +201,61 @@ impl<'a> Turns<'a> {
             };
             let begun = Instant::now();
             match turn {
-                Turn::Readable => self.receive(),
-                Turn::Mail(parcels) => {
-                    for parcel in parcels {
-                        self.take(parcel.received, parcel.source, &parcel.bytes);
-                    }
-                }
+                Turn::Readable => self.receive(&mut inbox),
+                Turn::Mail(parcels) => self.unpack(begun, &parcels),
                 Turn::Command(command) => self.board.handle_command(begun, command),
                 Turn::Outcomes => self.board.handle_outcomes(begun),
                 Turn::Due => {}
             }
-            self.transmit(None);
+            self.transmit(begun);
             let now = Instant::now();
             if now >= self.board.poll_timeout() {
                 self.board.handle_clock(now, SystemTime::now());
                 self.board.handle_timeout(now);
-                self.transmit(None);
+                self.transmit(now);
             }
             self.board.turns.record(begun.elapsed());
         }
     }
 
-    fn receive(&mut self) {
-        let mut buffer = std::mem::take(&mut self.buffer);
-        for _ in 0..BATCH {
-            let Some((length, source, received)) = self.udp.receive(&mut buffer) else {
-                break;
-            };
-            let datagram = &buffer[..length];
+    fn receive(&mut self, inbox: &mut Inbox) {
+        self.udp.receive(inbox);
+        let received = Instant::now();
+        for (source, datagram) in inbox.datagrams() {
             match self.board.whose(source, datagram) {
                 Whose::Theirs(shard) => self.outbound[shard.0].push(Parcel {
                     received,
                     source,
                     bytes: datagram.into(),
                 }),
-                Whose::Ours(id) => {
-                    self.board.handle_datagram(received, id, source, datagram);
-                    self.transmit(is_media(datagram).then_some(received));
-                }
+                Whose::Ours(id) => self.take(received, received, (id, source), datagram),
                 Whose::Nobodys => self.board.counters.stray += 1,
             }
         }
-        self.buffer = buffer;
         self.hand_over();
     }
 
-    /// A datagram that another shard had. It is not sent on once more: whoever has moved in between is heard again soon.
-    fn take(&mut self, received: Instant, source: SocketAddr, datagram: &[u8]) {
-        match self.board.whose(source, datagram) {
-            Whose::Ours(id) => {
-                self.board.handle_datagram(received, id, source, datagram);
-                self.transmit(is_media(datagram).then_some(received));
+    /// Datagrams that another shard had. They are not sent on once more: whoever has moved in between is heard again soon.
+    fn unpack(&mut self, now: Instant, parcels: &[Parcel]) {
+        for parcel in parcels {
+            match self.board.whose(parcel.source, &parcel.bytes) {
+                Whose::Ours(id) => self.take(now, parcel.received, (id, parcel.source), &parcel.bytes),
+                Whose::Theirs(_) | Whose::Nobodys => self.board.counters.stray += 1,
             }
-            Whose::Theirs(_) | Whose::Nobodys => self.board.counters.stray += 1,
         }
+    }
+
+    fn take(
+        &mut self,
+        now: Instant,
+        received: Instant,
+        (id, source): (TransportId, SocketAddr),
+        datagram: &[u8],
+    ) {
+        if is_media(datagram) {
+            self.since.get_or_insert(received);
+        }
+        self.board.handle_datagram(now, id, source, datagram);
     }
 
     /// Gives other shards what is theirs.
@@ -275,21 +273,25 @@ impl<'a> Turns<'a> {
         }
     }
 
-    /// Sends what the board has to send; `received` is when the media came that caused it.
-    fn transmit(&mut self, received: Option<Instant>) {
-        while let Some(transmit) = self.board.pop_transmit() {
-            let bytes: &[u8] = &transmit.contents;
-            if self.udp.send(transmit.destination, bytes) {
-                self.board.counters.datagrams_out += 1;
-            } else {
-                // A full socket buffer loses datagrams as a full router does.
-                self.board.counters.unsent += 1;
-            }
-            if let Some(received) = received
-                && is_media(bytes)
-            {
-                self.board.delays.record(received.elapsed());
-            }
+    /// Sends everything that this turn has made.
+    fn transmit(&mut self, now: Instant) {
+        self.board.flush(now);
+        let since = self.since.take();
+        let transmits = self.board.transmits();
+        if transmits.is_empty() {
+            return;
+        }
+        let waiting = transmits.make_contiguous();
+        let (count, sent) = (waiting.len(), self.udp.send(waiting));
+        let media = waiting
+            .iter()
+            .filter(|transmit| is_media(&transmit.contents))
+            .count();
+        transmits.clear();
+        self.board.counters.datagrams_out += sent as u64;
+        self.board.counters.unsent += (count - sent) as u64;
+        if let Some(since) = since {
+            self.board.delays.record_for(media as u64, since.elapsed());
         }
     }
 }
