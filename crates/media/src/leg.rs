@@ -9,7 +9,7 @@ use str0m::rtp::Ssrc;
 use crate::participant::Pid;
 use crate::session::Session;
 use crate::subscription::Subscription;
-use crate::video::VideoLeg;
+use crate::video::{VideoLeg, Wish};
 
 /// Ticks of Opus per second.
 const AUDIO_CLOCK: u64 = 48_000;
@@ -25,8 +25,8 @@ pub struct Leg {
     pub ssrc: Ssrc,
     /// Whether the subscriber wants nothing for the moment.
     pub paused: bool,
-    /// Highest layer the subscriber asks for.
-    pub ceiling: usize,
+    /// What the subscriber asks of a video.
+    pub wish: Wish,
     /// Opus and RED as this line has them.
     pub opus: Option<Pt>,
     /// See above.
@@ -46,7 +46,7 @@ impl Leg {
             mid,
             ssrc,
             paused: subscription.disabled,
-            ceiling: subscription.ceiling,
+            wish: subscription.wish,
             opus,
             red,
             video: Vec::new(),
@@ -56,7 +56,7 @@ impl Leg {
 
     /// Takes over what the subscriber asks for now.
     pub fn follow(&mut self, subscription: &Subscription) {
-        self.ceiling = subscription.ceiling;
+        self.wish = subscription.wish;
         if std::mem::replace(&mut self.paused, subscription.disabled) && !subscription.disabled {
             self.outgoing.finish();
         }

@@ -13,7 +13,8 @@ pub struct SequenceMap {
     first_out: u64,
     folded: u64,
     dropped: VecDeque<u64>,
-    highest_in: u64,
+    /// Highest source number that was given its place for good.
+    highest_sent: Option<u64>,
 }
 
 impl SequenceMap {
@@ -24,40 +25,44 @@ impl SequenceMap {
             first_out,
             folded: 0,
             dropped: VecDeque::new(),
-            highest_in: first_in,
+            highest_sent: None,
         }
     }
 
     /// The outgoing number, or `None` for a packet from before the start or from too far back.
     pub fn map(&mut self, seq: u64) -> Option<u64> {
-        if seq < self.first_in || self.dropped.contains(&seq) {
-            return None;
-        }
-        if self.folded > 0 && self.dropped.front().is_some_and(|oldest| seq < *oldest) {
-            return None;
-        }
-        self.highest_in = self.highest_in.max(seq);
-        let before = self.folded + self.dropped.iter().filter(|dropped| **dropped < seq).count() as u64;
-        (seq - self.first_in)
-            .checked_sub(before)
-            .map(|distance| self.first_out + distance)
+        let out = self.place(seq)?;
+        self.highest_sent = self.highest_sent.max(Some(seq));
+        Some(out)
     }
 
-    /// Notes a packet that will not be sent.
-    pub fn drop(&mut self, seq: u64) {
-        if seq < self.first_in || self.dropped.contains(&seq) {
-            return;
+    /// Notes a packet that will not be sent. Where later ones have gone out already, the number that was kept for it stays
+    /// a gap, and is returned.
+    pub fn drop(&mut self, seq: u64) -> Option<u64> {
+        let place = self.place(seq)?;
+        if self.highest_sent.is_some_and(|highest| seq <= highest) {
+            return Some(place);
         }
-        if seq <= self.highest_in {
-            // Later ones are out already: its number stays a gap.
-            return;
-        }
-        self.highest_in = seq;
-        self.dropped.push_back(seq);
+        let at = self.dropped.partition_point(|dropped| *dropped < seq);
+        self.dropped.insert(at, seq);
         if self.dropped.len() > REMEMBERED {
             self.dropped.pop_front();
             self.folded += 1;
         }
+        None
+    }
+
+    fn place(&self, seq: u64) -> Option<u64> {
+        let distance = seq.checked_sub(self.first_in)?;
+        if self.folded > 0 && self.dropped.front().is_some_and(|oldest| seq < *oldest) {
+            return None;
+        }
+        let at = self.dropped.partition_point(|dropped| *dropped < seq);
+        if self.dropped.get(at) == Some(&seq) {
+            return None;
+        }
+        let distance = distance.checked_sub(self.folded + at as u64)?;
+        Some(self.first_out + distance)
     }
 }
 
@@ -70,12 +75,14 @@ mod tests {
         let mut map = SequenceMap::new(100, 7);
         assert_eq!(map.map(100), Some(7));
         assert_eq!(map.map(102), Some(9));
-        map.drop(103);
-        map.drop(104);
+        assert_eq!(map.drop(104), None);
+        assert_eq!(map.drop(103), None, "in whatever order");
         assert_eq!(map.map(105), Some(10));
         assert_eq!(map.map(101), Some(8));
         assert_eq!(map.map(99), None);
         assert_eq!(map.map(103), None);
+        assert_eq!(map.map(107), Some(12));
+        assert_eq!(map.drop(106), Some(11), "later ones are out");
     }
 
     #[test]

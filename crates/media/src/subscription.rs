@@ -5,9 +5,7 @@ use livekit_protocol as proto;
 use str0m::media::Mid;
 
 use crate::participant::{Participant, Pid};
-
-/// Highest of the three layers that clients can ask for.
-const HIGHEST: usize = 2;
+use crate::video::Wish;
 
 /// One participant's subscription to somebody's track.
 #[derive(Clone, Copy, Debug)]
@@ -22,8 +20,8 @@ pub struct Subscription {
     pub allowed: bool,
     /// Whether the client paused it.
     pub disabled: bool,
-    /// Highest layer the client wants, 0 to 2.
-    pub ceiling: usize,
+    /// What of a video the client wants.
+    pub wish: Wish,
     /// Line it is sent on.
     pub mid: Option<Mid>,
     /// Whether it was not wanted for a while since it got its line. Its client forgot the track then, and learns of it again
@@ -40,7 +38,7 @@ impl Subscription {
             desired,
             allowed,
             disabled: false,
-            ceiling: HIGHEST,
+            wish: Wish::default(),
             mid: None,
             let_go: false,
         }

@@ -47,6 +47,13 @@ async function switchOff(track) {
   track.mediaStreamTrack.stop();
 }
 
+/** Has the encoder make its pictures in a temporal hierarchy; the SDK asks for one of VP9 and AV1 only. */
+async function layer(sender, scalabilityMode) {
+  const parameters = sender.getParameters();
+  for (const encoding of parameters.encodings) encoding.scalabilityMode = scalabilityMode;
+  await sender.setParameters(parameters);
+}
+
 async function inbound(track) {
   const report = await track?.getRTCStatsReport();
   const found = report && [...report.values()].find((entry) => entry.type === 'inbound-rtp');
@@ -55,6 +62,9 @@ async function inbound(track) {
     frameWidth: found?.frameWidth ?? 0,
     packetsReceived: found?.packetsReceived ?? 0,
     packetsLost: found?.packetsLost ?? 0,
+    nackCount: found?.nackCount ?? 0,
+    pliCount: found?.pliCount ?? 0,
+    freezeCount: found?.freezeCount ?? 0,
     concealedSamples: found?.concealedSamples ?? 0,
     silentConcealedSamples: found?.silentConcealedSamples ?? 0,
     totalSamplesReceived: found?.totalSamplesReceived ?? 0,
@@ -103,10 +113,11 @@ globalThis.aura = {
   },
 
   /** Publishes a moving picture on a ground of one colour; small, because encoders share the CPU with the server. */
-  async show(name, colour, { muted = false, scale = 1, ...options } = {}) {
-    const track = new LocalVideoTrack(picture(colour, scale), undefined, true);
+  async show(name, colour, { muted = false, scale, fps, scalabilityMode, ...options } = {}) {
+    const track = new LocalVideoTrack(picture(colour, { scale, fps }), undefined, true);
     if (muted) await switchOff(track);
     await of(name).room.localParticipant.publishTrack(track, { source: Track.Source.Camera, videoCodec: 'vp8', ...options });
+    if (scalabilityMode) await layer(track.sender, scalabilityMode);
   },
 
   /** Switches on, with this tone or colour, and unmutes what was published muted. */
@@ -118,6 +129,9 @@ globalThis.aura = {
 
   /** What is seen or heard of one track at this moment; nothing where nothing plays. */
   sense: (name, identity, what) => sense(name, remote(name, identity, what)),
+
+  /** How many pictures of one track were shown since it came. */
+  shown: (name, identity, what) => of(name).perceived.get(remote(name, identity, what)?.trackSid)?.sense.shown(),
 
   /** What is heard of everybody's microphone at this moment. */
   hearAll: (name) => Object.fromEntries(
@@ -139,6 +153,7 @@ globalThis.aura = {
   },
 
   subscribe: (name, identity, what, wanted) => remote(name, identity, what).setSubscribed(wanted),
+  wish: (name, identity, what, { fps }) => remote(name, identity, what).setVideoFPS(fps),
   mute: (name, what, muted) => (muted ? local(name, what).mute() : local(name, what).unmute()),
   unpublish: (name, what) => of(name).room.localParticipant.unpublishTrack(local(name, what).track).then(() => true),
   permit: (name, everybody, permissions) =>

@@ -39,11 +39,20 @@ function listenTo(element) {
   return sense;
 }
 
-/** Gives the colour of the shown picture's upper half and a print of its lower half, or nothing before the first picture. */
+/**
+ * Gives the colour of the shown picture's upper half and a print of its lower half, or nothing before the first picture; and
+ * how many pictures were shown.
+ */
 function lookAt(element) {
   const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH, height: HEIGHT });
   const paint = canvas.getContext('2d', { willReadFrequently: true });
-  return () => {
+  let shown = 0;
+  const count = (_, { presentedFrames }) => {
+    shown = presentedFrames;
+    element.requestVideoFrameCallback(count);
+  };
+  element.requestVideoFrameCallback(count);
+  const sense = () => {
     if (element.readyState < HTMLMediaElement.HAVE_CURRENT_DATA) return null;
     paint.drawImage(element, 0, 0, WIDTH, HEIGHT);
     const upper = paint.getImageData(0, 1, WIDTH, HEIGHT / 2 - 2).data;
@@ -57,4 +66,6 @@ function lookAt(element) {
     const print = Array.from({ length: WIDTH }, (_, at) => line[at * 4 + 2] >> 5).join('');
     return { colour, print, width: element.videoWidth };
   };
+  sense.shown = () => shown;
+  return sense;
 }

@@ -57,7 +57,7 @@ async function ofOneChannel(sink) {
 }
 
 /** A field of one colour with a white bar that wanders across its lower half. */
-export function picture([red, green, blue], scale = 1) {
+export function picture([red, green, blue], { scale = 1, fps = FRAMES_A_SECOND } = {}) {
   const canvas = Object.assign(document.createElement('canvas'), { width: WIDTH * scale, height: HEIGHT * scale });
   const { width, height } = canvas;
   const paint = canvas.getContext('2d');
@@ -68,6 +68,6 @@ export function picture([red, green, blue], scale = 1) {
     paint.fillStyle = 'white';
     at = (at + 0.07) % 1;
     paint.fillRect(at * width, height * 0.6, width / 8, height * 0.4);
-  }, 1000 / FRAMES_A_SECOND);
-  return canvas.captureStream(FRAMES_A_SECOND).getVideoTracks()[0];
+  }, 1000 / fps);
+  return canvas.captureStream(fps).getVideoTracks()[0];
 }

@@ -1,10 +1,10 @@
 //! What sessions say, and the straight line of a packet: session, track, legs.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
-use str0m::format::Codec;
 use str0m::media::Mid;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
@@ -16,7 +16,7 @@ use crate::line::Use;
 use crate::participant::{Pid, Route};
 use crate::session::SessionEvent;
 use crate::transport::{Role, TransportId};
-use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoFormat, VideoLeg, choose};
+use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, Selection, VideoFormat, VideoLeg, select};
 
 /// How long somebody is kept whose transport has failed.
 const LOST_TRANSPORT: Duration = Duration::from_secs(15);
@@ -159,21 +159,26 @@ impl Room {
         else {
             return;
         };
-        let targets = [0, 1, 2].map(|ceiling| choose(&track.layers, ceiling, cx.now));
+        let picture = VideoFormat::of(route.params.spec().codec).read(&packet.payload);
+        if let Some(layer) = track.layers.get_mut(route.layer)
+            && !packet.payload.is_empty()
+        {
+            layer.cadence.hear(numbers.timestamp, picture.temporal.level);
+        }
+        let layers = std::mem::take(&mut track.layers);
         let mut legs = std::mem::take(&mut track.legs);
         let incoming = Incoming {
             layer: route.layer,
             numbers,
             payload: &packet.payload,
+            picture,
         };
         let mut keyframes: u64 = 0;
         for leg in &mut legs {
-            let target = targets[leg.ceiling.min(2)];
-            let current = self.send_video(cx, leg, route, (target, incoming), packet);
-            if let (Some(target), Some(current)) = (target, current)
-                && current != Some(target)
-            {
-                keyframes |= 1 << target;
+            let selection = select(&layers, leg.wish, cx.now);
+            let needs_keyframe = self.send_video(cx, leg, route, (selection, &incoming), packet);
+            if let Some(selection) = selection.filter(|_| needs_keyframe) {
+                keyframes |= 1 << selection.layer;
             }
         }
         let track = self
@@ -181,64 +186,64 @@ impl Room {
             .get_mut(pid.0)
             .and_then(|p| p.tracks.get_mut(route.track));
         if let Some(track) = track {
-            track.legs = legs;
+            (track.layers, track.legs) = (layers, legs);
         }
         for layer in (0..64).filter(|layer| keyframes & 1 << layer != 0) {
             self.request_keyframe(cx, pid, route.track, layer);
         }
     }
 
-    /// Sends what goes out on a leg for a packet; the layer that the leg carries now, if it carries anything.
+    /// Sends what goes out on a leg for a packet; whether it takes a keyframe to get to what is selected.
     fn send_video(
         &mut self,
         cx: &mut Cx<'_>,
         leg: &mut Leg,
         route: &Route,
-        (target, incoming): (Option<usize>, Incoming<'_>),
+        (selection, incoming): (Option<Selection>, &Incoming<'_>),
         packet: &RtpPacket,
-    ) -> Option<Option<usize>> {
-        let subscriber = self.people.get_mut(leg.to.0)?;
+    ) -> bool {
+        let Some(subscriber) = self.people.get_mut(leg.to.0) else {
+            return false;
+        };
         let session = &mut subscriber.sending_mut().session;
         if leg.paused || !session.is_connected() {
-            return None;
+            return false;
         }
         let pt = leg.video_type(session, &route.params);
         if !matches!(leg.outgoing.source, Source::Video(_)) {
-            let format = match route.params.spec().codec {
-                Codec::Vp8 => VideoFormat::Vp8,
-                Codec::H264 => VideoFormat::H264,
-                _ => VideoFormat::Opaque,
-            };
-            let fresh = VideoLeg::new(format, leg.outgoing.next_seq, leg.outgoing.last);
+            let fresh = VideoLeg::new(leg.outgoing.next_seq, leg.outgoing.last);
             leg.outgoing.source = Source::Video(Box::new(fresh));
         }
         let Source::Video(video) = &mut leg.outgoing.source else {
-            return None;
+            return false;
         };
-        let rewritten = video.handle(cx.now, target, incoming);
-        let current = Some(video.current());
+        let rewritten = video.handle(cx.now, selection, incoming);
+        let needs_keyframe = selection.is_some_and(|selection| video.needs_keyframe(cx.now, selection));
         let Some(rewritten) = rewritten else {
-            return current;
+            return needs_keyframe;
         };
         let Some(pt) = pt else {
             cx.counters.unfit += 1;
-            return current;
+            return needs_keyframe;
         };
         let extensions = ExtensionValues {
             video_orientation: packet.header.ext_vals.video_orientation,
             ..Default::default()
         };
-        let payload = packet.payload.clone();
+        let payload = match rewritten.hollow {
+            true => Arc::default(),
+            false => packet.payload.clone(),
+        };
         let (seq, timestamp) = (rewritten.seq.into(), rewritten.timestamp);
         let mut write = RtpWrite::new(pt, seq, timestamp, packet.timestamp, payload)
-            .marker(packet.header.marker)
-            .nackable(true)
+            .marker(packet.header.marker && !rewritten.hollow)
+            .nackable(!rewritten.hollow)
             .ext_vals(extensions);
         if let Some(patch) = rewritten.patch {
             write = write.vp8_patch(patch);
         }
         self.write(cx, leg, write);
-        current
+        needs_keyframe
     }
 
     pub(super) fn write(&mut self, cx: &mut Cx<'_>, leg: &Leg, packet: RtpWrite) {

@@ -8,6 +8,7 @@ use super::{Cx, Room};
 use crate::participant::Pid;
 use crate::subscription::{Permissions, Subscription};
 use crate::track::Track;
+use crate::video::Wish;
 
 impl Room {
     /// Offers every live track of the room to one participant.
@@ -110,22 +111,18 @@ impl Room {
         }
     }
 
-    /// Takes over which layer of a track somebody asks for, and whether they want it at the moment.
-    pub fn adjust(&mut self, pid: Pid, track: &TrackId, paused: bool, ceiling: impl FnOnce(&Track) -> usize) {
+    /// Takes over what somebody asks of a track, and whether they want it at the moment.
+    pub fn adjust(&mut self, pid: Pid, track: &TrackId, paused: bool, wish: impl FnOnce(&Track) -> Wish) {
         let publisher = self.person(pid).and_then(|p| p.subscriptions.get(track));
         let Some(publisher) = publisher.map(|s| s.publisher) else {
             return;
         };
-        let found = |p: &Self| {
-            Some(ceiling(
-                p.person(publisher)?.tracks.iter().find(|t| t.id == *track)?,
-            ))
-        };
-        let Some(ceiling) = found(self) else { return };
+        let found = |p: &Self| Some(wish(p.person(publisher)?.tracks.iter().find(|t| t.id == *track)?));
+        let Some(wish) = found(self) else { return };
         let Some(subscription) = self.person_mut(pid).and_then(|p| p.subscriptions.get_mut(track)) else {
             return;
         };
-        subscription.ceiling = ceiling;
+        subscription.wish = wish;
         subscription.disabled = paused;
         // Copied, because the leg is the publisher's and the subscription the subscriber's.
         let subscription = *subscription;

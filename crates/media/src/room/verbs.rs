@@ -9,6 +9,7 @@ use crate::participant::Pid;
 use crate::profile::{ProfileChange, ProfileError};
 use crate::track::Track;
 use crate::transport::Role;
+use crate::video::Wish;
 
 impl Room {
     /// Mutes a track of somebody, or ends that.
@@ -85,14 +86,14 @@ impl Room {
             return self.depart(pid, Departure::to_return(DisconnectReason::StateMismatch));
         }
         for sid in &state.track_sids_disabled {
-            let (id, ceiling) = (sid.as_str().into(), self.ceiling_of(pid, sid));
-            self.adjust(pid, &id, true, |_| ceiling);
+            let (id, wish) = (sid.as_str().into(), self.wish_of(pid, sid));
+            self.adjust(pid, &id, true, |_| wish);
         }
     }
 
-    fn ceiling_of(&self, pid: Pid, sid: &str) -> usize {
+    fn wish_of(&self, pid: Pid, sid: &str) -> Wish {
         let subscription = self.person(pid).and_then(|p| p.subscriptions.get(&sid.into()));
-        subscription.map_or(0, |subscription| subscription.ceiling)
+        subscription.map_or_else(Wish::default, |subscription| subscription.wish)
     }
 
     /// Cuts somebody's signalling off, as a network would.

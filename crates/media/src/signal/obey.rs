@@ -15,6 +15,7 @@ use crate::room::{Cx, Departure, Room};
 use crate::subscription::Permissions;
 use crate::track::Track;
 use crate::transport::Role;
+use crate::video::Wish;
 
 /// Most tracks one participant may publish.
 const MAX_TRACKS: usize = 64;
@@ -121,8 +122,9 @@ fn subscribe(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, update: &proto::UpdateS
 
 fn adjust(room: &mut Room, pid: Pid, settings: &proto::UpdateTrackSettings) {
     for sid in &settings.track_sids {
-        room.adjust(pid, &sid.as_str().into(), settings.disabled, |track| {
-            ceiling(settings, track)
+        room.adjust(pid, &sid.as_str().into(), settings.disabled, |track| Wish {
+            ceiling: ceiling(settings, track),
+            fps: (settings.fps > 0).then_some(settings.fps),
         });
     }
 }
