@@ -42,8 +42,7 @@ async def use_lines_again(url, room, single_peer_connection):
             await asyncio.gather(anna.sees_and_hears(cleo), bert.sees_and_hears(cleo))
             await cleo.leave()
 
-            # With two peer connections this SDK says nothing of a track that it has had before.
-            if single_peer_connection:
+            for _ in range(2):
                 anna.subscribe(bert, False)
                 await anna.loses(bert)
                 anna.subscribe(bert, True)

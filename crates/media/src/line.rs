@@ -35,6 +35,10 @@ pub struct Line {
     pub open: bool,
     /// The stream that leaves on it, once both sides know the line.
     pub stream: Option<Ssrcs>,
+    /// The track it was described with first: native clients call what arrives on it by that name ever after.
+    pub made_for: Option<TrackId>,
+    /// How often a track was put on it.
+    pub uses: u32,
 }
 
 impl Line {
@@ -46,7 +50,16 @@ impl Line {
             usage: Use::Idle,
             open: true,
             stream: None,
+            made_for: None,
+            uses: 0,
         }
+    }
+
+    /// A new line that the server offers for a track.
+    pub fn offered_for(mid: Mid, kind: LineKind, track: TrackId) -> Self {
+        let mut line = Self::new(mid, kind);
+        line.take(track);
+        line
     }
 
     /// Whether a track may be put on it.
@@ -58,6 +71,41 @@ impl Line {
     /// announced before and show it to nobody.
     pub fn carry(&mut self, track: TrackId, session: &mut Session, out: &mut Outbox) {
         self.stream = session.renew_stream(out, self.mid);
+        self.take(track);
+    }
+
+    fn take(&mut self, track: TrackId) {
+        self.made_for.get_or_insert_with(|| track.clone());
+        self.uses += 1;
         self.usage = Use::Send(track);
+    }
+
+    /// Media stream id for a track on it. A client that would not notice the same one again gets another for each use, where
+    /// it knows the track by the line's own name.
+    pub fn stream_id(&self, owner: &str, track: &TrackId, once: bool) -> String {
+        if once && self.uses > 1 && self.made_for.as_ref() == Some(track) {
+            format!("{owner}|{}", self.uses)
+        } else {
+            format!("{owner}|{track}")
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_track_that_is_back_on_the_line_made_for_it_has_a_new_stream_where_the_old_one_would_not_be_noticed()
+    {
+        let (own, other) = (TrackId::new("TR_own"), TrackId::new("TR_other"));
+        let mut line = Line::offered_for("1".into(), LineKind::Audio, own.clone());
+        let mut ids = vec![line.stream_id("PA", &own, true)];
+        for track in [&own, &other, &own] {
+            line.take(track.clone());
+            ids.push(line.stream_id("PA", track, true));
+            assert_eq!(line.stream_id("PA", track, false), format!("PA|{track}"));
+        }
+        assert_eq!(ids, ["PA|TR_own", "PA|2", "PA|TR_other", "PA|4"]);
     }
 }

@@ -165,6 +165,8 @@ pub struct Participant {
     pub permissions: Permissions,
     /// Tracks of others that he may ask for.
     pub subscriptions: BTreeMap<TrackId, Subscription>,
+    /// Whether the client notices a media stream once for each of its lines and no second time.
+    pub streams_once: bool,
     /// Whether new tracks are subscribed to by themselves.
     pub auto_subscribe: bool,
     /// Reliable data that waits.

@@ -4,7 +4,9 @@ use auralink_types::TrackId;
 use livekit_protocol as proto;
 use str0m::media::Mid;
 
+use crate::line::Line;
 use crate::participant::{Participant, Pid};
+use crate::sdp::LineKind;
 use crate::video::Wish;
 
 /// One participant's subscription to somebody's track.
@@ -24,6 +26,8 @@ pub struct Subscription {
     pub wish: Wish,
     /// Line it is sent on.
     pub mid: Option<Mid>,
+    /// Whether it has been on a line that it left.
+    pub left: bool,
     /// Whether it was not wanted for a while since it got its line. Its client forgot the track then, and learns of it again
     /// only on a line that was inactive before.
     pub let_go: bool,
@@ -40,6 +44,7 @@ impl Subscription {
             disabled: false,
             wish: Wish::default(),
             mid: None,
+            left: false,
             let_go: false,
         }
     }
@@ -47,6 +52,21 @@ impl Subscription {
     /// Whether a line is to be had for it.
     pub fn is_wanted(&self) -> bool {
         self.desired && self.allowed
+    }
+
+    /// Kind of the lines that carry it.
+    pub fn kind(&self) -> LineKind {
+        if self.video {
+            LineKind::Video
+        } else {
+            LineKind::Audio
+        }
+    }
+
+    /// Whether a line can carry it, the subscription to that track. A client that notices a media stream once for each line
+    /// has a track back only on a line that was made for it, where it can be called by another name.
+    pub fn fits(&self, track: &TrackId, line: &Line, once: bool) -> bool {
+        self.kind() == line.kind && (!once || !self.left || line.made_for.as_ref() == Some(track))
     }
 
     /// Whether it stays on its line.

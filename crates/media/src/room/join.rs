@@ -11,6 +11,7 @@ use proto::signal_response::Message;
 use tokio::sync::mpsc;
 
 use super::departure::{Departure, leave};
+use super::lines::notices_streams_once;
 use super::offer::IceStart;
 use super::{Cx, Room};
 use crate::command::{Join, Topology};
@@ -82,6 +83,8 @@ impl Room {
                 .client_info
                 .as_ref()
                 .map_or(0, |info| info.client_protocol),
+            streams_once: subscriber.is_some()
+                && request.client_info.as_ref().is_some_and(notices_streams_once),
             state: proto::participant_info::State::Joined,
             version: 1,
             socket: Some(Socket { id: socket, queue }),

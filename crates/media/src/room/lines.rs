@@ -25,6 +25,7 @@ impl Room {
             publisher,
             subscriber,
             subscriptions,
+            streams_once,
             ..
         } = participant;
         let Transport { lines, session, .. } = subscriber.as_mut().unwrap_or(publisher);
@@ -33,7 +34,7 @@ impl Room {
                 && !subscriptions.get(track).is_some_and(Subscription::keeps_line)
             {
                 if let Some(subscription) = subscriptions.get_mut(track) {
-                    subscription.mid = None;
+                    subscription.left |= subscription.mid.take().is_some();
                 }
                 line.usage = Use::Cooling;
             }
@@ -45,8 +46,8 @@ impl Room {
             if subscription.mid.is_some() {
                 continue;
             }
-            let kind = kind_of(subscription.video);
-            if let Some(line) = lines.iter_mut().find(|line| line.kind == kind && line.is_free()) {
+            let free = |line: &&mut Line| line.is_free() && subscription.fits(track, line, *streams_once);
+            if let Some(line) = lines.iter_mut().find(free) {
                 line.carry(track.clone(), session, cx.out);
                 subscription.mid = Some(line.mid);
             }
@@ -105,9 +106,8 @@ impl Room {
                     .and_then(|p| p.tracks.iter().find(|t| t.id == *track))
                     .is_some_and(|track| track.is_stereo());
                 let owner = publisher.map_or("", |p| p.sid.as_str());
-                let stream = format!("{owner}|{track}");
                 Terms::Send(SendTerms {
-                    stream,
+                    stream: line.stream_id(owner, track, participant.streams_once),
                     track: track.as_str().into(),
                     stereo,
                     ssrcs: line.stream,
@@ -191,8 +191,20 @@ impl Room {
     }
 }
 
+/// Whether a client notices a media stream once for each of its lines and no second time: LiveKit's native one since its
+/// protocol 18, on a peer connection on which the server offers.
+pub(super) fn notices_streams_once(client: &proto::ClientInfo) -> bool {
+    use proto::client_info::Sdk;
+    const SINCE: i32 = 18;
+    client.protocol >= SINCE
+        && matches!(
+            client.sdk(),
+            Sdk::Rust | Sdk::Python | Sdk::Node | Sdk::Cpp | Sdk::Unity
+        )
+}
+
 /// Kind of a track's line.
-pub(super) const fn kind_of(video: bool) -> LineKind {
+const fn kind_of(video: bool) -> LineKind {
     if video { LineKind::Video } else { LineKind::Audio }
 }
 

@@ -1,9 +1,10 @@
 //! Offers of the server, to clients with a transport of its own for what they hear.
 
+use auralink_types::TrackId;
 use livekit_protocol as proto;
 use proto::signal_response::Message;
 
-use super::lines::{kind_of, mid_to_track};
+use super::lines::mid_to_track;
 use super::{Cx, Room};
 use crate::line::{Line, Use};
 use crate::participant::Pid;
@@ -38,32 +39,23 @@ impl Room {
         let Some(participant) = self.person_mut(pid) else {
             return;
         };
-        let waiting: Vec<(auralink_types::TrackId, LineKind)> = participant
-            .subscriptions
-            .iter()
-            .filter(|(_, s)| s.is_wanted() && s.mid.is_none())
-            .map(|(track, s)| (track.clone(), kind_of(s.video)))
-            .collect();
         let Some(transport) = participant.subscriber.as_mut() else {
             return;
         };
         // Lines that cool down are free after this exchange: only what they will not serve needs new ones.
-        let mut cooling: Vec<LineKind> = transport
-            .lines
-            .iter()
-            .filter(|line| line.usage == Use::Cooling)
-            .map(|line| line.kind)
-            .collect();
-        let fresh: Vec<_> = waiting
-            .into_iter()
-            .filter(|(_, kind)| match cooling.iter().position(|cools| cools == kind) {
+        let cools = |line: &&Line| line.usage == Use::Cooling;
+        let mut cooling: Vec<&Line> = transport.lines.iter().filter(cools).collect();
+        let mut fresh: Vec<(TrackId, LineKind)> = Vec::new();
+        let waiting = participant.subscriptions.iter();
+        for (track, subscription) in waiting.filter(|(_, s)| s.is_wanted() && s.mid.is_none()) {
+            let serves = |line: &&Line| subscription.fits(track, line, participant.streams_once);
+            match cooling.iter().position(serves) {
                 Some(at) => {
                     cooling.swap_remove(at);
-                    false
                 }
-                None => true,
-            })
-            .collect();
+                None => fresh.push((track.clone(), subscription.kind())),
+            }
+        }
         let plan = OfferPlan {
             open_channels: !transport.answered,
             restart_ice: ice == IceStart::Anew && transport.answered,
@@ -83,9 +75,7 @@ impl Room {
             Err(error) => return self.fail(cx, pid, &error),
         };
         for ((track, kind), mid) in fresh.into_iter().zip(offered.added) {
-            let mut line = Line::new(mid, kind);
-            line.usage = Use::Send(track.clone());
-            transport.lines.push(line);
+            transport.lines.push(Line::offered_for(mid, kind, track.clone()));
             if let Some(subscription) = participant.subscriptions.get_mut(&track) {
                 subscription.mid = Some(mid);
             }

@@ -50,6 +50,7 @@ fn of_parameters(query: &str) -> proto::JoinRequest {
             protocol: number("protocol").unwrap_or_default(),
             client_protocol: number("client_protocol").unwrap_or_default(),
             version: parameter(query, "version").unwrap_or_default(),
+            sdk: parameter(query, "sdk").map_or(0, |name| sdk(&name)),
             ..Default::default()
         }),
         connection_settings: Some(proto::ConnectionSettings {
@@ -61,6 +62,12 @@ fn of_parameters(query: &str) -> proto::JoinRequest {
         participant_sid: parameter(query, "sid").unwrap_or_default(),
         ..Default::default()
     }
+}
+
+/// What signalling v1 calls an SDK that names itself so.
+fn sdk(name: &str) -> i32 {
+    let name = name.to_uppercase();
+    proto::client_info::Sdk::from_str_name(&name).map_or(0, |sdk| sdk as i32)
 }
 
 fn inflate(bytes: &[u8]) -> Result<Vec<u8>, String> {
@@ -118,9 +125,12 @@ mod tests {
 
     #[test]
     fn parameters_of_signalling_v0_say_the_same_as_a_join_request() {
-        let request = read("access_token=x&auto_subscribe=0&protocol=16&client_protocol=2").unwrap();
+        let request =
+            read("access_token=x&auto_subscribe=0&protocol=16&client_protocol=2&sdk=python").unwrap();
         assert!(!request.connection_settings.unwrap().auto_subscribe);
-        assert_eq!(request.client_info.unwrap().client_protocol, 2);
+        let client = request.client_info.unwrap();
+        assert_eq!(client.client_protocol, 2);
+        assert_eq!(client.sdk(), proto::client_info::Sdk::Python);
         assert!(!request.reconnect);
         let request = read("auto_subscribe=true&reconnect=1&sid=PA_x&protocol=many").unwrap();
         assert!(request.connection_settings.unwrap().auto_subscribe);
