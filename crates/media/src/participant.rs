@@ -19,6 +19,7 @@ use crate::directory::Claim;
 use crate::profile::Profile;
 use crate::quality::QualityMeter;
 use crate::sdp::OfferedLine;
+use crate::speaking::Speaking;
 use crate::subscription::{Permissions, Subscription};
 use crate::track::Track;
 use crate::transport::{Role, Transport};
@@ -192,6 +193,13 @@ impl Participant {
             tracing::warn!(participant = %self.sid, "signalling queue overflowed");
             self.socket = None;
         }
+    }
+
+    /// How loud they were told to be: as loud as their loudest microphone.
+    pub fn speaks(&self) -> proto::SpeakerInfo {
+        let microphones = self.tracks.iter().filter(|track| !track.is_video());
+        let level = microphones.map(|track| track.speaking.told()).fold(0.0, f32::max);
+        Speaking::info(self.sid.as_str(), level)
     }
 
     /// How others and he himself see him.

@@ -58,8 +58,8 @@ impl Speaking {
         }
     }
 
-    /// Ends a window; the level to be told, from 0 for silence to 1, if it is another than was told before.
-    pub fn look(&mut self) -> Option<f32> {
+    /// Ends a window; whether the level to be told, from 0 for silence to 1, is another than was told before.
+    pub fn look(&mut self) -> bool {
         let speaks = self.packets > 0 && self.loud as f32 >= self.packets as f32 * SHARE;
         let level = if speaks {
             self.amplitude / self.loud as f32
@@ -75,7 +75,12 @@ impl Speaking {
                 .min(1.0),
             false => 0.0,
         };
-        (std::mem::replace(&mut self.told, told) != told).then_some(told)
+        std::mem::replace(&mut self.told, told) != told
+    }
+
+    /// The level that was told last.
+    pub fn told(&self) -> f32 {
+        self.told
     }
 
     /// How clients are told of it.
@@ -124,7 +129,7 @@ mod tests {
         for packet in packets {
             speaking.hear(packet);
         }
-        speaking.look()
+        speaking.look().then(|| speaking.told())
     }
 
     fn loud(dbov: i8) -> Loudness {

@@ -227,6 +227,13 @@ async fn the_room_is_told_who_speaks_and_who_has_stopped() {
                 bert.step().await;
             }
         }
+        if active {
+            let mut carl = Peer::join(&server, "carl").await;
+            while carl.speaks(&sid).is_none() {
+                carl.step().await;
+            }
+            assert_eq!(carl.speaks(&sid), Some(true), "who comes later is told at once");
+        }
     }
 }
 

@@ -110,6 +110,7 @@ impl Room {
         self.empty_since = None;
         self.came(cx, pid);
         self.greet(pid);
+        self.tell_who_speaks(pid);
         Some((pid, IceStart::AsItIs))
     }
 
@@ -217,6 +218,7 @@ impl Room {
         self.tell(pid, Message::Update(proto::ParticipantUpdate { participants }));
         let room = Some(self.info());
         self.tell(pid, Message::RoomUpdate(proto::RoomUpdate { room }));
+        self.tell_who_speaks(pid);
         Some((pid, IceStart::Anew))
     }
 

@@ -8,7 +8,6 @@ use proto::signal_response::Message;
 
 use super::{Cx, Departure, Room};
 use crate::participant::{Participant, Pid};
-use crate::speaking::Speaking;
 
 /// How long an empty room is kept, so that its id survives a reload of the page.
 const EMPTY_ROOM: Duration = Duration::from_secs(20);
@@ -66,18 +65,25 @@ impl Room {
     fn tell_speakers(&mut self) {
         let mut speakers = Vec::new();
         for participant in self.people.values_mut() {
-            // Whoever has several microphones is as loud as the loudest that changed.
-            let tracks = participant.tracks.iter_mut().filter(|track| !track.is_video());
-            let news = tracks.filter_map(|track| track.speaking.look()).reduce(f32::max);
-            if let Some(level) = news.filter(|_| !participant.grants.hidden) {
-                speakers.push(Speaking::info(participant.sid.as_str(), level));
+            let mut news = false;
+            for track in participant.tracks.iter_mut().filter(|track| !track.is_video()) {
+                news |= track.speaking.look();
+            }
+            if news && !participant.grants.hidden {
+                speakers.push(participant.speaks());
             }
         }
         if !speakers.is_empty() {
-            self.tell_room(
-                None,
-                &Message::SpeakersChanged(proto::SpeakersChanged { speakers }),
-            );
+            self.tell_room(None, &speakers_changed(speakers));
+        }
+    }
+
+    /// Tells somebody who has come, or come back, who speaks.
+    pub(super) fn tell_who_speaks(&mut self, pid: Pid) {
+        let shown = self.people.values().filter(|p| !p.grants.hidden);
+        let speakers: Vec<_> = shown.map(Participant::speaks).filter(|s| s.active).collect();
+        if !speakers.is_empty() {
+            self.tell(pid, speakers_changed(speakers));
         }
     }
 
@@ -113,4 +119,8 @@ impl Room {
             ..Default::default()
         }
     }
+}
+
+fn speakers_changed(speakers: Vec<proto::SpeakerInfo>) -> Message {
+    Message::SpeakersChanged(proto::SpeakersChanged { speakers })
 }
