@@ -25,6 +25,7 @@ mod config;
 mod data;
 mod directory;
 mod leg;
+mod lent;
 mod line;
 mod matching;
 mod metrics;

@@ -10,6 +10,7 @@ use super::{Cx, Room};
 use crate::arena::Handle;
 use crate::arrival::Numbers;
 use crate::leg::Leg;
+use crate::lent::lent;
 use crate::participant::{Participant, Pid, Route, TrackKey};
 use crate::speaking::Loudness;
 use crate::tap::{
@@ -223,14 +224,28 @@ impl Room {
         work: impl FnOnce(&mut Cx<'_>, &mut Tapped),
     ) {
         // Taken out for the time, because what it sends goes to others in the room.
-        let Some(track) = self.track_mut(pid, serial) else {
-            return;
+        let take = |room: &mut Self| {
+            let track = room.track_mut(pid, serial)?;
+            Some((track.tapped.take()?, std::mem::take(&mut track.legs)))
         };
-        let Some(mut tapped) = track.tapped.take() else {
-            return;
+        let put = |room: &mut Self, (tapped, legs)| {
+            if let Some(track) = room.track_mut(pid, serial) {
+                (track.tapped, track.legs) = (Some(tapped), legs);
+            }
         };
-        let mut legs = std::mem::take(&mut track.legs);
-        work(cx, &mut tapped);
+        lent(self, take, put, |room, (tapped, legs)| {
+            work(cx, tapped);
+            room.obey_tap(cx, (pid, serial), tapped, legs);
+        });
+    }
+
+    fn obey_tap(
+        &mut self,
+        cx: &mut Cx<'_>,
+        (pid, serial): (Pid, u32),
+        tapped: &mut Tapped,
+        legs: &mut [Leg],
+    ) {
         // Packets come in the order of the legs.
         let mut next = 0;
         while let Some(output) = tapped.tap.poll_output() {
@@ -243,14 +258,15 @@ impl Room {
                         .map(|at| next + at);
                     let found = after.or_else(|| legs.iter().position(|leg| leg.to == to));
                     if let Some(at) = found {
-                        self.send_tapped(cx, tapped.level, &mut legs[at], packet);
+                        let (leg, level) = (&mut legs[at], tapped.level);
+                        self.contained(cx, to, |room, cx| room.send_tapped(cx, level, leg, packet));
                         next = at;
                     }
                 }
                 TapOutput::Hint { hint, keep_rate } => self.hint(cx, pid, serial, &hint, keep_rate),
                 TapOutput::Event(event) => {
                     if let Some(id) = self.track_mut(pid, serial).map(|track| track.id.clone()) {
-                        self.tap_event(cx, (pid, &id), &mut tapped, event);
+                        self.tap_event(cx, (pid, &id), tapped, event);
                     }
                 }
             }
@@ -268,10 +284,6 @@ impl Room {
                 cx.ai.timers.insert((due, key));
             }
             tapped.timer = due;
-        }
-        if let Some(track) = self.track_mut(pid, serial) {
-            track.legs = legs;
-            track.tapped = Some(tapped);
         }
     }
 

@@ -1,5 +1,7 @@
 //! How people leave, by their own will or not.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
@@ -8,6 +10,7 @@ use proto::signal_response::Message;
 use super::{Cx, Room};
 use crate::line::Use;
 use crate::participant::Pid;
+use crate::session::SessionError;
 
 /// Why somebody leaves, and what they are told.
 #[derive(Clone, Copy, Debug)]
@@ -53,6 +56,20 @@ impl Room {
             tracing::warn!(participant = %participant.sid, %error, "session failed");
         }
         self.depart(pid, Departure::to_return(DisconnectReason::MediaFailure));
+    }
+
+    /// Does what concerns one of them while others wait for theirs: a panic costs the one it was for.
+    pub(super) fn contained<T>(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        work: impl FnOnce(&mut Self, &mut Cx<'_>) -> T,
+    ) -> Option<T> {
+        let done = catch_unwind(AssertUnwindSafe(|| work(self, cx)));
+        if done.is_err() {
+            self.fail(cx, pid, &SessionError::Panicked);
+        }
+        done.ok()
     }
 
     /// Takes somebody out: goodbye, tracks away, others told.
@@ -107,5 +124,49 @@ pub fn leave(reason: DisconnectReason, action: Action) -> proto::LeaveRequest {
         action: action as i32,
         can_reconnect: action != Action::Disconnect,
         ..Default::default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::{Instant, SystemTime};
+
+    use super::*;
+    use crate::ai::{Ai, AiState};
+    use crate::arena::Handle;
+    use crate::directory::{Directory as _, LeastBusy};
+    use crate::metrics::Counters;
+    use crate::outbox::Outbox;
+    use crate::participant::{RoomId, RoomKey};
+    use crate::session::SessionConfig;
+
+    #[test]
+    fn a_panic_costs_the_one_it_was_for_and_the_step_goes_on() {
+        let provider = str0m::crypto::from_feature_flags();
+        let sessions = SessionConfig {
+            candidates: Arc::default(),
+            certificate: provider.dtls_provider.generate_certificate().unwrap(),
+        };
+        let now = Instant::now();
+        let mut cx = Cx {
+            now,
+            out: &mut Outbox::default(),
+            ai: &mut AiState::new(now, SystemTime::now(), &Ai::none(), None),
+            counters: &mut Counters::default(),
+            sessions: &sessions,
+        };
+        let key = RoomKey {
+            tenant: "t".into(),
+            name: "r".into(),
+        };
+        let claim = LeastBusy::new(1).claim(&key);
+        let mut room = Room::begin(&mut cx, RoomId(Handle::from_number(0)), claim, 0);
+        let [first, second] = [0, 1].map(|number| Pid(Handle::from_number(number)));
+        let of_first = room.contained(&mut cx, first, |_, _| -> u8 { panic!("a fault") });
+        let of_second = room.contained(&mut cx, second, |_, _| 2);
+        assert_eq!((of_first, of_second), (None, Some(2)));
+        let leaving: Vec<Pid> = room.departures.iter().map(|(pid, _)| *pid).collect();
+        assert_eq!((leaving, cx.counters.failed_sessions), (vec![first], 1));
     }
 }

@@ -12,6 +12,7 @@ use super::{Cx, Departure, Room};
 use crate::arrival::Numbers;
 use crate::data::Channel;
 use crate::leg::{Leg, Source};
+use crate::lent::lent;
 use crate::line::Use;
 use crate::participant::{Pid, Route};
 use crate::session::SessionEvent;
@@ -152,42 +153,44 @@ impl Room {
         packet: &RtpPacket,
         numbers: Numbers,
     ) {
-        let Some(track) = self
-            .people
-            .get_mut(pid.0)
-            .and_then(|p| p.tracks.get_mut(route.track))
-        else {
-            return;
-        };
         let picture = VideoFormat::of(route.params.spec().codec).read(&packet.payload);
-        if let Some(layer) = track.layers.get_mut(route.layer)
-            && !packet.payload.is_empty()
-        {
-            layer.cadence.hear(numbers.timestamp, picture.temporal.level);
-        }
-        let layers = std::mem::take(&mut track.layers);
-        let mut legs = std::mem::take(&mut track.legs);
         let incoming = Incoming {
             layer: route.layer,
             numbers,
             payload: &packet.payload,
             picture,
         };
-        let mut keyframes: u64 = 0;
-        for leg in &mut legs {
-            let selection = select(&layers, leg.wish, cx.now);
-            let needs_keyframe = self.send_video(cx, leg, route, (selection, &incoming), packet);
-            if let Some(selection) = selection.filter(|_| needs_keyframe) {
-                keyframes |= 1 << selection.layer;
+        let at = route.track;
+        let take = |room: &mut Self| {
+            let track = room.people.get_mut(pid.0)?.tracks.get_mut(at)?;
+            Some((std::mem::take(&mut track.layers), std::mem::take(&mut track.legs)))
+        };
+        let put = |room: &mut Self, taken| {
+            let publisher = room.people.get_mut(pid.0);
+            if let Some(track) = publisher.and_then(|p| p.tracks.get_mut(at)) {
+                (track.layers, track.legs) = taken;
             }
-        }
-        let track = self
-            .people
-            .get_mut(pid.0)
-            .and_then(|p| p.tracks.get_mut(route.track));
-        if let Some(track) = track {
-            (track.layers, track.legs) = (layers, legs);
-        }
+        };
+        let keyframes = lent(self, take, put, |room, (layers, legs)| {
+            let layer = layers.get_mut(route.layer);
+            if let Some(layer) = layer.filter(|_| !packet.payload.is_empty()) {
+                layer.cadence.hear(numbers.timestamp, picture.temporal.level);
+            }
+            let mut keyframes: u64 = 0;
+            for leg in legs {
+                let selection = select(layers, leg.wish, cx.now);
+                let to = leg.to;
+                let sent = room.contained(cx, to, |room, cx| {
+                    room.send_video(cx, leg, route, (selection, &incoming), packet)
+                });
+                let needs_keyframe = sent.unwrap_or(false);
+                if let Some(selection) = selection.filter(|_| needs_keyframe) {
+                    keyframes |= 1 << selection.layer;
+                }
+            }
+            keyframes
+        });
+        let keyframes = keyframes.unwrap_or(0);
         for layer in (0..64).filter(|layer| keyframes & 1 << layer != 0) {
             self.request_keyframe(cx, pid, route.track, layer);
         }
