@@ -13,7 +13,7 @@ use str0m::channel::ChannelId;
 use crate::data::Channel;
 use crate::line::Line;
 use crate::participant::{Pid, RoomId};
-use crate::room::Answered;
+use crate::sdp::Answered;
 use crate::session::{PendingOffer, Session};
 
 /// Which of a participant's transports.

@@ -11,7 +11,7 @@ use super::{Cx, Room};
 use crate::leg::Leg;
 use crate::line::{Line, Use};
 use crate::participant::{Participant, Pid};
-use crate::sdp::{Description, LineKind, SendTerms, Terms, leave_only_mid};
+use crate::sdp::{LineKind, SendTerms, Terms};
 use crate::subscription::Subscription;
 use crate::transport::Transport;
 
@@ -54,21 +54,13 @@ impl Room {
         }
     }
 
-    /// Leaves the lines whose packets go bare no header extension but `mid`.
-    pub(super) fn bare_lines(
-        &self,
-        participant: &Participant,
-        lines: &[Line],
-        description: &mut Description,
-    ) {
-        for written in description.media.iter_mut().filter(|line| line.kind == "audio") {
-            let mid = written.mid().map(Mid::from);
-            if let Some(line) = lines.iter().find(|line| Some(line.mid) == mid)
-                && self.goes_bare(participant, line)
-            {
-                leave_only_mid(written);
-            }
-        }
+    /// The lines whose packets go with no header extension but `mid`.
+    pub(super) fn bare_lines(&self, participant: &Participant, lines: &[Line]) -> Vec<Mid> {
+        lines
+            .iter()
+            .filter(|line| line.kind == LineKind::Audio && self.goes_bare(participant, line))
+            .map(|line| line.mid)
+            .collect()
     }
 
     fn goes_bare(&self, participant: &Participant, line: &Line) -> bool {

@@ -33,7 +33,6 @@ use proto::signal_response::Message;
 pub use audio::Tapped;
 pub use departure::Departure;
 pub use join::refuse;
-pub use negotiate::Answered;
 
 use crate::ai::AiState;
 use crate::arena::Arena;

@@ -14,7 +14,7 @@ use super::{Cx, Departure, Room};
 use crate::line::{Line, Use};
 use crate::matching::match_lines;
 use crate::participant::Pid;
-use crate::sdp::{Description, LegibleOffer, LineKind, OfferedLine, read_offer, rewrite};
+use crate::sdp::{Answered, Description, LegibleOffer, LineKind, OfferedLine, leave_only_mid, read_offer};
 use crate::transport::Transport;
 
 /// A client that was asked to offer and hasn't is asked again after so long.
@@ -27,52 +27,22 @@ const REST_PER_LINE: Duration = Duration::from_millis(2);
 impl Room {
     /// Answers an offer.
     pub fn handle_offer(&mut self, cx: &mut Cx<'_>, pid: Pid, offer: &proto::SessionDescription) {
-        let mut legible = match Description::parse(&offer.sdp) {
-            Ok(description) => LegibleOffer::new(description),
-            Err(error) => return self.refuse_description(pid, &error),
-        };
-        let offered = read_offer(&legible.description);
-        for track in self.take_lines(pid, &offered) {
-            self.unpublish(cx, pid, &track);
-        }
-        let Some(participant) = self.person_mut(pid) else {
-            return;
-        };
-        participant.sends = sending_lines(offered);
-        if match_lines(&participant.sends, &mut participant.tracks) {
-            participant.routes.clear();
-        }
-        // On a transport of its own what the client hears is the server's to offer.
-        let both_ways = participant.subscriber.is_none();
-        if both_ways {
-            self.assign_lines(cx, pid);
-        }
-        let Some(participant) = self.person(pid) else {
-            return;
-        };
-        self.bare_lines(
-            participant,
-            &participant.publisher.lines,
-            &mut legible.description,
-        );
-        let terms = self.terms(participant, &participant.publisher.lines);
-        let Some(participant) = self.person_mut(pid) else {
-            return;
-        };
-        let transport = &mut participant.publisher;
-        let mut answer = match transport.answer(cx, &legible) {
+        let answer = match self.answer(cx, pid, &offer.sdp) {
             Ok(answer) => answer,
             Err(error) => return self.refuse_description(pid, &*error),
         };
-        rewrite(&mut answer, |mid| terms.get(mid).cloned());
-        legible.reword(&mut answer);
+        let Some(participant) = self.person_mut(pid) else {
+            return;
+        };
+        let both_ways = participant.subscriber.is_none();
+        let transport = &mut participant.publisher;
         transport.stale = false;
         transport.asked_to_offer = None;
         transport.answered_at = Some(cx.now);
         let mid_to_track_id = mid_to_track(transport);
         participant.tell(Message::Answer(proto::SessionDescription {
             r#type: "answer".into(),
-            sdp: answer.to_string(),
+            sdp: answer,
             id: offer.id,
             mid_to_track_id,
         }));
@@ -85,6 +55,58 @@ impl Room {
             self.renegotiate(pid);
         }
         self.stale.push(pid);
+    }
+
+    fn answer(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        offer: &str,
+    ) -> Result<String, Box<dyn std::error::Error>> {
+        let last = self.person(pid).and_then(|p| p.publisher.last_answer.as_ref());
+        let known = last.is_some_and(|last| last.is_to(offer));
+        let mut legible = None;
+        if !known {
+            let read = LegibleOffer::new(Description::parse(offer)?);
+            let offered = read_offer(&read.description);
+            for track in self.take_lines(pid, &offered) {
+                self.unpublish(cx, pid, &track);
+            }
+            if let Some(participant) = self.person_mut(pid) {
+                participant.sends = sending_lines(offered);
+            }
+            legible = Some(read);
+        }
+        let participant = self.person_mut(pid).ok_or("nobody is there to be answered")?;
+        if match_lines(&participant.sends, &mut participant.tracks) {
+            participant.routes.clear();
+        }
+        // On a transport of its own what the client hears is the server's to offer.
+        if participant.subscriber.is_none() {
+            self.assign_lines(cx, pid);
+        }
+        let participant = self.person(pid).ok_or("nobody is there to be answered")?;
+        let bare = self.bare_lines(participant, &participant.publisher.lines);
+        let terms = self.terms(participant, &participant.publisher.lines);
+        let transport = &mut self
+            .person_mut(pid)
+            .ok_or("nobody is there to be answered")?
+            .publisher;
+        let answered = match transport.last_answer.take() {
+            Some(last) if known && last.is_bare(&bare) => last,
+            last => {
+                let legible = match legible {
+                    Some(legible) => legible,
+                    None => LegibleOffer::new(Description::parse(offer)?),
+                };
+                transport.read(cx, last, offer, legible, bare)?
+            }
+        };
+        let answer = transport
+            .last_answer
+            .insert(answered)
+            .write(|mid| terms.get(mid).cloned());
+        Ok(answer)
     }
 
     /// A description that can't be obeyed ends the connection for good: the client would only say the same again.
@@ -188,31 +210,24 @@ fn sending_lines(mut offered: Vec<OfferedLine>) -> Vec<OfferedLine> {
     offered
 }
 
-/// An answer, and the offer it was given to.
-pub struct Answered {
-    offer: Description,
-    answer: Description,
-}
-
 impl Transport {
-    /// The base of the answer to an offer. An offer that says the same as the last one, as most do that clients make
-    /// because they were asked to, has the same: reading it costs the parser behind milliseconds in a large room.
-    fn answer(
+    /// Lets the parser behind read an offer, unless it is the last one in other words.
+    fn read(
         &mut self,
         cx: &mut Cx<'_>,
-        offer: &LegibleOffer,
-    ) -> Result<Description, Box<dyn std::error::Error>> {
-        if let Some(last) = &self.last_answer
-            && offer.says_the_same_as(&last.offer)
+        last: Option<Answered>,
+        offer: &str,
+        mut legible: LegibleOffer,
+        bare: Vec<Mid>,
+    ) -> Result<Answered, Box<dyn std::error::Error>> {
+        leave_only_mid(&mut legible.description, &bare);
+        let read = legible.description.to_string();
+        if let Some(mut last) = last
+            && last.reads(offer, &read, &bare, &legible.wording)
         {
-            return Ok(last.answer.clone());
+            return Ok(last);
         }
-        let answer = self.session.accept(cx.out, &offer.description.to_string())?;
-        let answer = Description::parse(&answer)?;
-        self.last_answer = Some(Answered {
-            offer: offer.description.clone(),
-            answer: answer.clone(),
-        });
-        Ok(answer)
+        let answer = Description::parse(&self.session.accept(cx.out, &read)?)?;
+        Ok(Answered::new(offer, read, bare, legible.wording, answer))
     }
 }

@@ -8,7 +8,7 @@ use super::lines::mid_to_track;
 use super::{Cx, Room};
 use crate::line::{Line, Use};
 use crate::participant::Pid;
-use crate::sdp::{Description, LineKind, rewrite};
+use crate::sdp::{Description, LineKind, leave_only_mid, rewrite};
 use crate::session::OfferPlan;
 use crate::transport::{Transport, Unanswered};
 
@@ -95,7 +95,8 @@ impl Room {
             return;
         };
         let transport = participant.sending();
-        self.bare_lines(participant, &transport.lines, &mut description);
+        let bare = self.bare_lines(participant, &transport.lines);
+        leave_only_mid(&mut description, &bare);
         let terms = self.terms(participant, &transport.lines);
         rewrite(&mut description, |mid| terms.get(mid).cloned());
         let offer = proto::SessionDescription {

@@ -62,28 +62,32 @@ pub struct ReceiveTerms {
 /// Rewrites the lines for which `terms` knows something; refused lines (port 0) stay as they are.
 pub fn rewrite(answer: &mut Description, mut terms: impl FnMut(&str) -> Option<Terms>) {
     for line in &mut answer.media {
-        if line.kind == "application" {
-            line.remove(|a| a.name == "max-message-size");
-            let most = Attribute::new("max-message-size", MAX_PACKET.to_string());
-            line.attributes.push(most);
-        }
-        if line.port == "0" {
-            continue;
-        }
-        let Some(wanted) = line.mid().and_then(&mut terms) else {
-            continue;
+        let wanted = match line.port.as_str() {
+            "0" => None,
+            _ => line.mid().and_then(&mut terms),
         };
-        match wanted {
-            Terms::Inactive => {
-                line.set_direction(Direction::Inactive);
-                forget_sources(line);
-            }
-            Terms::Send(terms) => send(line, &terms),
-            Terms::Receive(terms) => {
-                line.set_direction(Direction::RecvOnly);
-                forget_sources(line);
-                receive(line, &terms);
-            }
+        rewrite_line(line, wanted.as_ref());
+    }
+}
+
+/// Rewrites one line, about which there may be nothing to say.
+pub fn rewrite_line(line: &mut MediaLine, wanted: Option<&Terms>) {
+    if line.kind == "application" {
+        line.remove(|a| a.name == "max-message-size");
+        let most = Attribute::new("max-message-size", MAX_PACKET.to_string());
+        line.attributes.push(most);
+    }
+    match wanted {
+        None => {}
+        Some(Terms::Inactive) => {
+            line.set_direction(Direction::Inactive);
+            forget_sources(line);
+        }
+        Some(Terms::Send(terms)) => send(line, terms),
+        Some(Terms::Receive(terms)) => {
+            line.set_direction(Direction::RecvOnly);
+            forget_sources(line);
+            receive(line, terms);
         }
     }
 }

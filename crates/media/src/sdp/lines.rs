@@ -173,12 +173,6 @@ impl Description {
 
     /// The line with that `a=mid`.
     #[cfg(test)]
-    pub fn line_mut(&mut self, mid: &str) -> Option<&mut MediaLine> {
-        self.media.iter_mut().find(|line| line.mid() == Some(mid))
-    }
-
-    /// The line with that `a=mid`.
-    #[cfg(test)]
     pub fn line(&self, mid: &str) -> Option<&MediaLine> {
         self.media.iter().find(|line| line.mid() == Some(mid))
     }
@@ -189,20 +183,24 @@ impl fmt::Display for Description {
         for line in &self.session {
             write!(f, "{line}\r\n")?;
         }
-        for media in &self.media {
-            write!(f, "m={} {} {}", media.kind, media.port, media.protocol)?;
-            for format in &media.formats {
-                write!(f, " {format}")?;
-            }
-            f.write_str("\r\n")?;
-            for other in &media.others {
-                write!(f, "{other}\r\n")?;
-            }
-            for attribute in &media.attributes {
-                match &attribute.value {
-                    Some(value) => write!(f, "a={}:{value}\r\n", attribute.name)?,
-                    None => write!(f, "a={}\r\n", attribute.name)?,
-                }
+        self.media.iter().try_for_each(|line| line.fmt(f))
+    }
+}
+
+impl fmt::Display for MediaLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "m={} {} {}", self.kind, self.port, self.protocol)?;
+        for format in &self.formats {
+            write!(f, " {format}")?;
+        }
+        f.write_str("\r\n")?;
+        for other in &self.others {
+            write!(f, "{other}\r\n")?;
+        }
+        for attribute in &self.attributes {
+            match &attribute.value {
+                Some(value) => write!(f, "a={}:{value}\r\n", attribute.name)?,
+                None => write!(f, "a={}\r\n", attribute.name)?,
             }
         }
         Ok(())

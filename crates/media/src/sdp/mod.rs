@@ -4,6 +4,7 @@
 //! extensions are decided per line, so its answer is the base and is rewritten here.
 
 mod answer;
+mod answered;
 mod legible;
 mod lines;
 mod offer;
@@ -11,6 +12,7 @@ mod offer;
 mod rules;
 
 pub use answer::{ReceiveTerms, SendTerms, Ssrcs, Terms, rewrite};
+pub use answered::Answered;
 pub use legible::LegibleOffer;
 pub use lines::Description;
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! What an offer says about each of its lines.
 
+use str0m::media::Mid;
+
 use super::lines::{Description, Direction, MediaLine};
 
 /// Header extension that tells on which line a packet belongs until its SSRC is known.
@@ -64,8 +66,12 @@ fn read_line(line: &MediaLine) -> Option<OfferedLine> {
     })
 }
 
-/// Leaves a line no header extension but `mid`, which is sent only until the receiver has reported on the SSRC.
+/// Leaves those lines no header extension but `mid`, which is sent only until the receiver has reported on the SSRC.
 /// Done on the offer, because str0m stamps every extension that the offer names.
-pub fn leave_only_mid(line: &mut MediaLine) {
-    line.remove(|a| a.name == "extmap" && a.text().split_whitespace().nth(1) != Some(MID_EXTENSION));
+pub fn leave_only_mid(description: &mut Description, bare: &[Mid]) {
+    for line in &mut description.media {
+        if line.mid().is_some_and(|mid| bare.contains(&Mid::from(mid))) {
+            line.remove(|a| a.name == "extmap" && a.text().split_whitespace().nth(1) != Some(MID_EXTENSION));
+        }
+    }
 }

@@ -210,7 +210,7 @@ fn a_cap_on_the_rate_is_said_in_the_words_of_every_browser_and_taken_back() {
 fn a_bare_audio_line_has_neither_transport_feedback_nor_extensions_but_mid() {
     let mut offer = Description::parse(PUBLISH).unwrap();
     assert!(offer.line(AUDIO).unwrap().values("extmap").count() > 3);
-    leave_only_mid(offer.line_mut(AUDIO).unwrap());
+    leave_only_mid(&mut offer, &[AUDIO.into()]);
     let terms = ReceiveTerms {
         bare: true,
         ..Default::default()
