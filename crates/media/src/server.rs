@@ -110,18 +110,20 @@ impl MediaServer {
         let sessions = SessionConfig {
             candidates: Arc::from(config.candidates(local)),
             certificate,
+            shard: ShardId(0),
+            names: Arc::new(Names::default()),
         };
-        let names = Arc::new(Names::default());
         let (neighbours, mailboxes) = shard::neighbourhood(count);
         let mut commands = Vec::new();
         for (number, (socket, mailbox)) in sockets.into_iter().zip(mailboxes).enumerate() {
             let (sender, receiver) = mpsc::channel(COMMANDS);
             commands.push(sender);
             let shard = Shard {
-                id: ShardId(number),
                 socket,
-                names: names.clone(),
-                sessions: sessions.clone(),
+                sessions: SessionConfig {
+                    shard: ShardId(number),
+                    ..sessions.clone()
+                },
                 core: Core::open(&ai).map_err(StartError::Core)?,
                 ai: ai.clone(),
                 commands: receiver,

@@ -147,6 +147,8 @@ mod tests {
         let sessions = SessionConfig {
             candidates: Arc::default(),
             certificate: provider.dtls_provider.generate_certificate().unwrap(),
+            shard: crate::directory::ShardId(0),
+            names: std::sync::Arc::default(),
         };
         let now = Instant::now();
         let mut cx = Cx {

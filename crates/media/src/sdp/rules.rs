@@ -8,6 +8,7 @@ use auralink_types::Bitrate;
 
 use super::*;
 use crate::arena::Handle;
+use crate::directory::ShardId;
 use crate::outbox::Outbox;
 use crate::participant::{Pid, RoomId};
 use crate::session::{Session, SessionConfig, SessionError};
@@ -26,6 +27,8 @@ fn new_config() -> SessionConfig {
     SessionConfig {
         candidates: Arc::from([address]),
         certificate: provider.dtls_provider.generate_certificate().unwrap(),
+        shard: ShardId(0),
+        names: Arc::default(),
     }
 }
 

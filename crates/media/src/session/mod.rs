@@ -18,9 +18,11 @@ use str0m::net::{Protocol, Receive};
 use str0m::rtp::{RtpWrite, Ssrc};
 use str0m::{Candidate, IceCreds, Input, Output, Rtc};
 
+use crate::directory::ShardId;
 use crate::outbox::{Entry, Outbox};
 use crate::sdp::Ssrcs;
 use crate::transport::TransportId;
+use crate::whereabouts::{Announced, Names};
 
 pub use event::{LineReport, SessionEvent};
 pub use offer::{OfferPlan, PendingOffer};
@@ -58,6 +60,9 @@ pub enum SessionError {
 pub struct Session {
     id: TransportId,
     rtc: Rtc,
+    shard: ShardId,
+    names: Arc<Names>,
+    announced: Option<Announced>,
     /// Name and timer as the switchboard knows them.
     name: String,
     timer: Option<Instant>,
@@ -75,6 +80,10 @@ pub struct SessionConfig {
     pub candidates: Arc<[SocketAddr]>,
     /// Certificate shared by all sessions.
     pub certificate: DtlsCert,
+    /// The shard they are on.
+    pub shard: ShardId,
+    /// Where their names are announced to the others.
+    pub names: Arc<Names>,
 }
 
 impl Session {
@@ -109,6 +118,9 @@ impl Session {
         let mut session = Self {
             id,
             rtc,
+            shard: config.shard,
+            names: config.names.clone(),
+            announced: None,
             name: String::new(),
             timer: None,
             over: false,
@@ -311,6 +323,7 @@ impl Session {
         }
         out.events.truncate(events);
         self.over = true;
+        self.announced = None;
         let name = std::mem::take(&mut self.name);
         out.entries.push((self.id, Entry::Name { old: name, new: None }));
         let old = self.timer.take();
@@ -383,6 +396,7 @@ impl Session {
     fn rename(&mut self, out: &mut Outbox) {
         let name = self.rtc.direct_api().local_ice_credentials().ufrag;
         if name != self.name {
+            self.announced = Some(self.names.announce(&name, self.shard));
             let old = std::mem::replace(&mut self.name, name.clone());
             out.entries.push((self.id, Entry::Name { old, new: Some(name) }));
         }

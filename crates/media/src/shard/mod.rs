@@ -15,12 +15,11 @@ use tokio::sync::{Notify, mpsc};
 
 use crate::ai::{Ai, AiState, CoreError};
 use crate::command::Command;
-use crate::directory::ShardId;
 use crate::metrics::Counters;
 use crate::session::SessionConfig;
 use crate::switchboard::Switchboard;
 use crate::transport::TransportId;
-use crate::whereabouts::{Names, Whereabouts, Whose};
+use crate::whereabouts::{Whereabouts, Whose};
 
 use socket::{Inbox, Udp};
 
@@ -82,9 +81,7 @@ impl Core {
 
 /// What a shard lives on; it outlives a switchboard that died.
 pub(crate) struct Shard {
-    pub(crate) id: ShardId,
     pub(crate) socket: StdSocket,
-    pub(crate) names: Arc<Names>,
     pub(crate) sessions: SessionConfig,
     pub(crate) ai: Ai,
     pub(crate) core: Core,
@@ -100,7 +97,7 @@ impl Shard {
             .enable_all()
             .build()?;
         std::thread::Builder::new()
-            .name(format!("media-{}", self.id.0))
+            .name(format!("media-{}", self.sessions.shard.0))
             .spawn(move || runtime.block_on(self.live()))?;
         Ok(())
     }
@@ -108,9 +105,7 @@ impl Shard {
     /// Whatever panics here costs this shard's calls: its people are asked to come back, and find it begun anew.
     async fn live(self) {
         let Self {
-            id,
             socket,
-            names,
             sessions,
             ai,
             mut core,
@@ -120,13 +115,15 @@ impl Shard {
         } = self;
         let mut udp = match Udp::new(socket) {
             Ok(udp) => udp,
-            Err(error) => return tracing::error!(shard = id.0, %error, "a media shard has no socket"),
+            Err(error) => {
+                return tracing::error!(shard = sessions.shard.0, %error, "a media shard has no socket");
+            }
         };
         let mut counters = Counters::default();
         loop {
             let (now, wall) = (Instant::now(), SystemTime::now());
             let state = AiState::new(now, wall, &ai, core.way.take());
-            let whereabouts = Whereabouts::new(id, names.clone());
+            let whereabouts = Whereabouts::new(sessions.names.clone());
             let mut board = Switchboard::new(now, whereabouts, sessions.clone(), state);
             board.counters = counters;
             let turns = Turns::new(&mut udp, &neighbours, &mut board);
@@ -135,7 +132,7 @@ impl Shard {
                 return;
             }
             tracing::error!(
-                shard = id.0,
+                shard = sessions.shard.0,
                 "a media shard died; its people are asked to come back"
             );
             counters = board.counters.clone();

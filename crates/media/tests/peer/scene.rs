@@ -28,12 +28,12 @@ pub async fn in_both_shapes(test: impl AsyncFn(Shape)) {
     }
 }
 
-/// Anna and Bert in one room, connected.
+/// Anna and Bert in one room, connected, and told of each other.
 pub async fn two(server: &Server, shape: Shape) -> (Peer, Peer) {
     let mut anna = Peer::join_shaped(server, shape, "anna").await;
     let mut bert = Peer::join_shaped(server, shape, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
-        p.iter().all(|p| p.connected)
+        p.iter().all(|p| p.connected) && p[0].info("bert").is_some()
     })
     .await;
     (anna, bert)
