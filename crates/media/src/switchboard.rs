@@ -196,7 +196,10 @@ impl Switchboard {
         }
         if now >= self.next_quality {
             self.next_quality = now + QUALITY_EVERY;
-            self.in_every_room(now, |room, _| room.tell_quality());
+            self.in_every_room(now, |room, cx| {
+                room.tell_quality();
+                room.rest(cx);
+            });
         }
         if now >= self.next_ageing {
             self.next_ageing = now + AGE_EVERY;

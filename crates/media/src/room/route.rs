@@ -254,7 +254,7 @@ impl Room {
             return;
         };
         let session = &mut subscriber.sending_mut().session;
-        if session.write_media(cx.out, leg.ssrc, packet) {
+        if session.write_media(cx.out, leg.mid, leg.ssrc, packet) {
             cx.counters.packets_out += 1;
         } else {
             cx.counters.unsent += 1;

@@ -40,6 +40,16 @@ impl Room {
         self.settle(cx);
     }
 
+    /// Lets the streams of those sleep who have been silent for a while.
+    pub fn rest(&mut self, cx: &mut Cx<'_>) {
+        for pid in self.everybody() {
+            if let Some(participant) = self.person_mut(pid) {
+                participant.sending_mut().session.rest(cx.out);
+            }
+        }
+        self.settle(cx);
+    }
+
     /// Whether it has stayed empty for so long that it is over; since when, if so.
     pub fn over(&self, now: Instant) -> Option<Instant> {
         self.empty_since.filter(|since| *since + EMPTY_ROOM <= now)

@@ -2,6 +2,7 @@
 
 mod event;
 mod offer;
+mod streams;
 
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -15,14 +16,15 @@ use str0m::format::{Codec, PayloadParams};
 use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::{RtpWrite, Ssrc};
+use str0m::rtp::Ssrc;
 use str0m::{Candidate, IceCreds, Input, Output, Rtc};
 
 use crate::directory::ShardId;
 use crate::outbox::{Entry, Outbox};
-use crate::sdp::Ssrcs;
 use crate::transport::TransportId;
 use crate::whereabouts::{Announced, Names};
+
+use streams::Streams;
 
 pub use event::{LineReport, SessionEvent};
 pub use offer::{OfferPlan, PendingOffer};
@@ -67,6 +69,7 @@ pub struct Session {
     name: String,
     timer: Option<Instant>,
     over: bool,
+    streams: Streams,
     /// Packets wait to be flushed.
     unsent: bool,
     /// Where the client's last nomination came from.
@@ -124,6 +127,7 @@ impl Session {
             name: String::new(),
             timer: None,
             over: false,
+            streams: Streams::default(),
             unsent: false,
             nominated: None,
         };
@@ -149,6 +153,7 @@ impl Session {
                 SdpOffer::from_sdp_string(offer).map_err(|error| SessionError::Offer(error.to_string()))?;
             Ok(self.rtc.sdp_api().accept_offer(offer)?.to_sdp_string())
         });
+        self.keep_asleep();
         self.rename(out);
         self.drain(out);
         answer
@@ -209,13 +214,6 @@ impl Session {
         Some((stream.mid(), stream.rid()))
     }
 
-    /// The stream that leaves on a line.
-    pub fn stream_on(&mut self, mid: Mid) -> Option<Ssrcs> {
-        let mut api = self.rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None)?;
-        Some((stream.ssrc(), stream.rtx()))
-    }
-
     /// Payload type under which video of that format leaves on a line; `None` when the client can't take it.
     pub fn payload_type(&self, mid: Mid, like: &PayloadParams) -> Option<Pt> {
         let spec = like.spec();
@@ -242,38 +240,6 @@ impl Session {
         let remote = self.rtc.media(mid).map_or(&[][..], |media| media.remote_pts());
         let params = self.rtc.codec_config().params().iter();
         params.filter(move |params| remote.contains(&params.pt()))
-    }
-
-    /// Gives the stream that leaves on a line an SSRC that was never announced; there is none before the line is agreed.
-    pub fn renew_stream(&mut self, out: &mut Outbox, mid: Mid) -> Option<Ssrcs> {
-        let mut api = self.rtc.direct_api();
-        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
-        let stream = api.stream_tx_by_mid(mid, None)?;
-        let (old, rtx) = (stream.ssrc(), stream.rtx().map(|_| rtx));
-        // Not `reset_stream_tx`: a stream reset before its first packet never reports on its network again.
-        api.remove_stream_tx(old);
-        api.declare_stream_tx(ssrc, rtx, mid, None);
-        self.drain(out);
-        Some((ssrc, rtx))
-    }
-
-    /// Takes a packet to send; whether there is a stream to send it on. It leaves with [`Self::flush`], which is asked for in
-    /// the outbox: going through a session costs more than a packet, so all packets of a turn go through it together.
-    pub fn write_media(&mut self, out: &mut Outbox, ssrc: Ssrc, packet: RtpWrite) -> bool {
-        let mut there = false;
-        let written = guarded(|| {
-            if let Some(stream) = self.rtc.direct_api().stream_tx(&ssrc) {
-                there = true;
-                stream.write_rtp(packet);
-            }
-            Ok(())
-        });
-        if let Err(error) = written {
-            self.fail(out, error);
-        } else if there && !std::mem::replace(&mut self.unsent, true) {
-            out.unsent.push(self.id);
-        }
-        there
     }
 
     /// Lets everything leave that was written.

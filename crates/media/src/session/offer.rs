@@ -96,6 +96,7 @@ impl Session {
                 .map_err(|error| SessionError::Answer(error.to_string()))?;
             Ok(self.rtc.sdp_api().accept_answer(pending, answer)?)
         });
+        self.keep_asleep();
         self.rename(out);
         self.drain(out);
         accepted
