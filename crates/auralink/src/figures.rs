@@ -5,7 +5,7 @@ use std::sync::Arc;
 use auralink_aicore::Workers;
 use auralink_control::{UPKEEP_EVERY, prometheus, upkeep};
 use auralink_media::MediaServer;
-use auralink_store::{EventWriter, MetricWriter, WriterStats};
+use auralink_store::{EventWriter, MetricWriter, Store, WriterStats};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -48,6 +48,8 @@ pub struct Figures {
     pub media: Option<Arc<MediaServer>>,
     /// Writers of its metric rows and events.
     pub writers: Option<(MetricWriter, EventWriter)>,
+    /// Where webhooks wait for their delivery.
+    pub store: Option<Store>,
     /// The AI core's workers.
     pub workers: Option<Workers>,
     /// Queues to look at.
@@ -92,6 +94,12 @@ impl Figures {
         }
         if let Some(workers) = &self.workers {
             of_workers(workers);
+        }
+        if let Some(store) = &self.store {
+            match store.deliveries_waiting().await {
+                Ok(count) => waiting("webhook_deliveries", usize::try_from(count).unwrap_or(usize::MAX)),
+                Err(error) => tracing::debug!(%error, "webhook deliveries are not counted"),
+            }
         }
         for queue in &self.queues {
             waiting(queue.name, (queue.waiting)().unwrap_or(0));

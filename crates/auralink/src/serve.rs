@@ -173,6 +173,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let figures = Figures {
         media: Some(media.clone()),
         writers: Some((writer.clone(), record.clone())),
+        store: Some(store.clone()),
         workers,
         queues,
         token: config.metrics.token.clone(),

@@ -118,35 +118,37 @@ impl Store {
         lease: Duration,
         limit: u32,
     ) -> Result<Vec<Delivery>, StoreError> {
-        // What waits for an endpoint that was disabled waits until it is enabled again. Said so that the index of what is
-        // due is used: from the endpoints' side all that was ever delivered would be read.
-        let due = "d.state = 'pending' AND d.next_attempt_at_us <= $1 AND d.leased_until_us <= $1 AND NOT EXISTS (\
-                   SELECT 1 FROM webhook_endpoints p WHERE p.tenant_id = d.tenant_id \
-                   AND p.endpoint_id = d.endpoint_id AND NOT p.enabled)";
         // Mostly there is nothing to do, and that must not cost the write lock.
-        let anything = Sql::new(format!(
-            "SELECT 1 AS one WHERE EXISTS (SELECT 1 FROM webhook_events WHERE fanned_out_at_us IS NULL) \
-             OR EXISTS (SELECT 1 FROM webhook_deliveries d WHERE {due})"
-        ));
+        let told = "SELECT 1 AS one FROM webhook_events WHERE fanned_out_at_us IS NULL LIMIT 1";
         let mut tx = self.read().await?;
-        let found = tx.row(anything.with(now)).await?;
+        let nothing = tx.row(Sql::new(told)).await?.is_none() && tx.rows(due(now)).await?.is_empty();
         tx.commit().await?;
-        if found.is_none() {
+        if nothing {
             return Ok(Vec::new());
         }
         let mut tx = self.write().await?;
         fan_out(&mut tx, now).await?;
         tx.commit().await?;
-        // Who finds a row locked by another dispatcher looks at it again afterwards, and finds it leased.
-        let claim = Sql::new(format!(
-            "UPDATE webhook_deliveries AS d SET attempts = attempts + 1, leased_until_us = $2 WHERE {due} \
-             AND d.delivery_id IN (SELECT d.delivery_id FROM webhook_deliveries d WHERE {due} AND NOT EXISTS (\
-             SELECT 1 FROM webhook_deliveries e WHERE e.tenant_id = d.tenant_id AND e.endpoint_id = d.endpoint_id \
-             AND e.subject = d.subject AND e.state = 'pending' AND e.delivery_id < d.delivery_id) \
-             ORDER BY d.delivery_id LIMIT $3) RETURNING delivery_id"
-        ));
         let mut tx = self.write().await?;
-        let claimed = tx.rows(claim.with(now).with(now.plus(lease)).with(limit)).await?;
+        let mut claimed: Vec<Row> = Vec::new();
+        for endpoint in tx.rows(due(now)).await? {
+            let room = limit.saturating_sub(claimed.len() as u32);
+            // Who finds a row locked by another dispatcher looks at it again afterwards, and finds it leased.
+            let claim = Sql::new(
+                "UPDATE webhook_deliveries SET attempts = attempts + 1, leased_until_us = $2 \
+                 WHERE state = 'pending' AND leased_until_us <= $1 AND delivery_id IN (\
+                 SELECT d.delivery_id FROM webhook_deliveries d WHERE d.tenant_id = $4 AND d.endpoint_id = $5 \
+                 AND d.state = 'pending' AND d.next_attempt_at_us <= $1 AND d.leased_until_us <= $1 AND NOT EXISTS (\
+                 SELECT 1 FROM webhook_deliveries e WHERE e.tenant_id = $4 AND e.endpoint_id = $5 \
+                 AND e.subject = d.subject AND e.state = 'pending' AND e.delivery_id < d.delivery_id) \
+                 ORDER BY d.delivery_id LIMIT $3) RETURNING delivery_id",
+            );
+            let claim = claim.with(now).with(now.plus(lease)).with(room);
+            let claim = claim
+                .with(endpoint.text("tenant_id")?)
+                .with(endpoint.text("endpoint_id")?);
+            claimed.extend(tx.rows(claim).await?);
+        }
         let mut deliveries = Vec::with_capacity(claimed.len());
         for row in &claimed {
             let sql = Sql::new(
@@ -164,6 +166,15 @@ impl Store {
         tx.commit().await?;
         deliveries.sort_by_key(|delivery| delivery.delivery_id);
         Ok(deliveries)
+    }
+
+    /// Deliveries that wait, of all endpoints.
+    pub async fn deliveries_waiting(&self) -> Result<u64, StoreError> {
+        let sql = Sql::new("SELECT count(*) AS waiting FROM webhook_deliveries WHERE state = 'pending'");
+        let mut tx = self.read().await?;
+        let row = tx.row(sql).await?;
+        tx.commit().await?;
+        row.map_or(Ok(0), |row| row.count("waiting"))
     }
 
     /// The endpoint took it. `false` when the lease had run out and another has it now.
@@ -220,6 +231,18 @@ impl Store {
         tx.commit().await?;
         Ok(changed == 1)
     }
+}
+
+/// Endpoints for which something is due, who has waited longest first. Looked for endpoint by endpoint: what waits for one
+/// that was disabled waits until it is enabled again, and is not read meanwhile.
+fn due(now: Timestamp) -> Sql {
+    let sql = Sql::new(
+        "SELECT tenant_id, endpoint_id FROM (SELECT p.tenant_id, p.endpoint_id, (\
+         SELECT min(d.next_attempt_at_us) FROM webhook_deliveries d WHERE d.tenant_id = p.tenant_id \
+         AND d.endpoint_id = p.endpoint_id AND d.state = 'pending' AND d.leased_until_us <= $1) AS due_us \
+         FROM webhook_endpoints p WHERE p.enabled) AS endpoints WHERE due_us <= $1 ORDER BY due_us",
+    );
+    sql.with(now)
 }
 
 /// An endpoint that hears events, as one round of spreading them sees it.

@@ -25,6 +25,7 @@ pub(crate) fn sqlite() -> Migrator {
         2 "rollups and outbox" "0002_rollups_and_outbox.sql",
         3 "predictions" "0003_predictions.sql",
         4 "servers and erasures" "0004_servers_and_erasures.sql",
+        5 "deliveries by endpoint" "0005_deliveries_by_endpoint.sql",
     ))
 }
 
@@ -35,6 +36,7 @@ pub(crate) fn postgres() -> Migrator {
         2 "rollups" "0002_rollups.sql",
         3 "predictions" "0003_predictions.sql",
         4 "servers and erasures" "0004_servers_and_erasures.sql",
+        5 "deliveries by endpoint" "0005_deliveries_by_endpoint.sql",
     ))
 }
 

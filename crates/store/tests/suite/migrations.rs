@@ -15,6 +15,9 @@ macro_rules! versions {
     };
 }
 
+/// The newest version.
+const LATEST: i64 = 5;
+
 /// The migrations of earlier versions, in order.
 const SQLITE: [(&str, &str); 3] = versions!("sqlite":
     "first tables" "0001_first_tables.sql", "rollups and outbox" "0002_rollups_and_outbox.sql",
@@ -112,7 +115,7 @@ async fn check(version: i64, url: &str) {
     let pending = Store::pending(url).await.unwrap();
     assert_eq!(
         pending.iter().map(|pending| pending.version).collect::<Vec<_>>(),
-        (version + 1..=4).collect::<Vec<_>>()
+        (version + 1..=LATEST).collect::<Vec<_>>()
     );
     let store = Store::open(url).await.unwrap();
     assert_eq!(Store::pending(url).await.unwrap(), []);
@@ -198,8 +201,8 @@ async fn cut_short(url: &str, remove: impl AsyncFnOnce()) {
     let failed = Store::open(url).await;
     assert!(matches!(failed, Err(StoreError::Migration(_))), "{failed:?}");
     assert_eq!(
-        Store::pending(url).await.unwrap().len(),
-        3,
+        Store::pending(url).await.unwrap().len() as i64,
+        LATEST - 1,
         "it is still at the first version"
     );
     remove().await;
@@ -300,6 +303,9 @@ async fn what_is_no_database_is_an_error_not_a_panic() {
         assert!(Store::open(url).await.is_err(), "{url}");
     }
     let none = folder.path().join("none.db");
-    assert_eq!(Store::pending(none.to_str().unwrap()).await.unwrap().len(), 4);
+    assert_eq!(
+        Store::pending(none.to_str().unwrap()).await.unwrap().len() as i64,
+        LATEST
+    );
     assert!(!none.exists(), "looking makes no file");
 }

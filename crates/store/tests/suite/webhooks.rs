@@ -1,6 +1,6 @@
 //! Outbox: in order per subject, leased, retried, given up, replayed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auralink_store::{
     Announcement, Delivery, DeliveryQuery, DeliveryState, ENDPOINTS_MAX, EndpointChange, NewEndpoint,
@@ -19,6 +19,7 @@ both! {
     deliveries_are_sent_again_on_request_in_their_order,
     endpoints_are_an_operators_affair_and_have_a_bound,
     an_endpoint_that_went_takes_its_deliveries_along,
+    a_disabled_endpoint_with_a_full_outbox_costs_a_look_next_to_nothing,
     a_dead_endpoint_fills_its_outbox_to_the_bound_and_is_told_of_its_losses_when_it_lives_again,
     an_event_that_nobody_wants_does_not_stay,
     a_disabled_endpoint_is_given_nothing_that_waits_until_it_is_enabled_again,
@@ -290,6 +291,25 @@ async fn a_dead_endpoint_fills_its_outbox_to_the_bound_and_is_told_of_its_losses
     assert_eq!(waiting[0].dropped, 3);
     assert!(db.store.delivered(&waiting[0], at(6)).await.unwrap());
     assert_eq!(claim(&db, at(7)).await[0].dropped, 0, "once told, not told again");
+}
+
+async fn a_disabled_endpoint_with_a_full_outbox_costs_a_look_next_to_nothing(db: Db) {
+    let id = endpoint(&db, &[]).await;
+    long_dead(&db, &id, OUTBOX_MAX - 1).await;
+    assert_eq!(db.store.deliveries_waiting().await.unwrap(), OUTBOX_MAX);
+    let change = EndpointChange {
+        enabled: Some(false),
+        ..EndpointChange::default()
+    };
+    let boss = operator(&db.store, "one");
+    boss.update_endpoint(&id, &change, at(2)).await.unwrap();
+    let mut quickest = Duration::MAX;
+    for _ in 0..20 {
+        let began = Instant::now();
+        assert_eq!(claim(&db, at(10_000_000_000)).await, []);
+        quickest = quickest.min(began.elapsed());
+    }
+    assert!(quickest < Duration::from_millis(10), "{quickest:?}");
 }
 
 async fn an_event_that_nobody_wants_does_not_stay(db: Db) {
