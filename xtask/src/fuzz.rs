@@ -4,8 +4,8 @@ use anyhow::{Result, bail};
 
 use crate::step::{Place, Step};
 
-/// Targets in `fuzz/fuzz_targets` that take what comes over the network.
-const TARGETS: [&str; 2] = ["aic", "decoder"];
+/// Targets in `fuzz/fuzz_targets` that take what comes from strangers: over the network, and as files.
+const TARGETS: [&str; 3] = ["aic", "decoder", "sound"];
 
 /// Fuzzes each target for `seconds`; ends with an error at the first finding, whose input libFuzzer writes to
 /// `fuzz/artifacts`.

@@ -1,4 +1,4 @@
-//! Who may open a session: limits by call, tenant and whole, and the load from which nobody may.
+//! Who may open a session: limits by call, tenant and whole, and the load over which nobody may.
 //!
 //! The order in which load is shed: new sessions are refused first; then frames of running ones that are late go
 //! out as they came; nothing of a running session is degraded to make room for a newcomer.
@@ -171,7 +171,7 @@ impl Book {
             Some(Denied::TenantFull(limits.per_tenant))
         } else if self.owners.len() >= limits.sessions {
             Some(Denied::Full(limits.sessions))
-        } else if workers.load >= limits.load {
+        } else if workers.load > limits.load {
             Some(Denied::Overloaded((workers.load * 100.0).round() as u32))
         } else {
             None
@@ -266,6 +266,8 @@ mod tests {
         let busy = PoolStats { load: 0.93, ..IDLE };
         let refused = admission.admit(owner("m", "t", "a", 1), &busy);
         assert_eq!(refused.unwrap_err(), Denied::Overloaded(93));
+        let at_the_limit = PoolStats { load: 0.9, ..IDLE };
+        admission.admit(owner("m", "t", "a", 1), &at_the_limit).unwrap();
         admission.drain();
         let refused = admission.admit(owner("m", "t", "a", 1), &IDLE);
         assert_eq!(refused.unwrap_err(), Denied::Draining);

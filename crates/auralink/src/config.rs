@@ -14,7 +14,7 @@ use auralink_aicore::{RemoteConfig, Security, TlsFiles};
 use auralink_control::{AlertRules, RateLimit, check_origins};
 use auralink_media::TenantLimits;
 use auralink_store::{Retention, StoreOptions, check_url};
-use auralink_types::FieldError;
+use auralink_types::{FieldError, check_name};
 use serde::Deserialize;
 
 use crate::logging::LogFormat;
@@ -213,10 +213,8 @@ impl ServeConfig {
             ));
         }
         for (key, secret) in &self.keys {
+            check_name("keys", key)?;
             let field = format!("keys.{key}");
-            if key.is_empty() {
-                return Err(FieldError::new("keys", "an API key must not be empty"));
-            }
             if !self.dev && secret.len() < SECRET_MIN {
                 let problem = format!("the secret must have at least {SECRET_MIN} characters");
                 return Err(FieldError::new(field, problem));
@@ -296,6 +294,8 @@ mod tests {
     fn every_mistake_is_named_by_its_field() {
         assert_eq!(refused(""), "keys");
         assert_eq!(refused("[keys]\nk = \"short\""), "keys.k");
+        assert_eq!(refused("[keys]\n\"\" = \"a secret long enough\""), "keys");
+        assert_eq!(refused("[keys]\n\"a\\nb\" = \"a secret long enough\""), "keys");
         assert_eq!(refused(&format!("listen = \"nowhere\"\n{KEYS}")), "listen");
         assert_eq!(refused(&format!("price_per_gb = nan\n{KEYS}")), "price_per_gb");
         assert_eq!(refused(&format!("ai_workers = -1\n{KEYS}")), "ai_workers");

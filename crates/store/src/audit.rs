@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime};
 
 use auralink_types::UserId;
 use serde::Serialize;
-use serde_json::Value as Json;
+use serde_json::{Value as Json, json};
 
 use crate::actor::Actor;
 use crate::database::{Tx, Who};
@@ -107,7 +107,7 @@ pub(crate) async fn append(
     Ok(())
 }
 
-/// An entry for a look at somebody else's rows, unless there is a recent one.
+/// An entry for a look at somebody else's rows, unless there is a recent one. Whoever was erased is not named anew.
 pub(crate) async fn note_read(
     scope: &Scoped,
     who: Who<'_>,
@@ -117,6 +117,10 @@ pub(crate) async fn note_read(
 ) -> Result<(), StoreError> {
     let now = Timestamp::from(SystemTime::now());
     let action = format!("read.{what}");
+    let (about, detail) = match scope.store.erased(&scope.actor.key.tenant, about).await? {
+        Some(subject) => (ERASED, json!({ "subject": subject })),
+        None => (about, detail),
+    };
     let recent = Sql::new(
         "SELECT 1 AS one FROM audit_log WHERE tenant_id = $1 AND user_id = $2 AND at_us > $3 AND actor = $4 \
          AND action = $5 AND detail = $6 LIMIT 1",

@@ -16,6 +16,7 @@ use crate::database::Tx;
 use crate::error::StoreError;
 use crate::pseudonym::Pseudonyms;
 use crate::sql::Sql;
+use crate::store::Store;
 use crate::timestamp::Timestamp;
 
 /// How long an erasure is remembered: longer than rows wait for a database that is away, and than calls last.
@@ -93,6 +94,21 @@ pub(crate) async fn gone<'u>(
         gone.insert((*user).clone(), them);
     }
     Ok(gone)
+}
+
+impl Store {
+    /// The keyed hash of a user who was erased and has not come back.
+    pub(crate) async fn erased(&self, tenant: &TenantId, user: &str) -> Result<Option<String>, StoreError> {
+        if user.is_empty() {
+            return Ok(None);
+        }
+        let key = UserKey::new(tenant.as_str(), user);
+        let mut tx = self.read().await?;
+        let gone = gone(&mut tx, &self.names, [&key]).await?;
+        tx.commit().await?;
+        let away = gone.get(&key).is_some_and(|them| !them.back);
+        Ok(away.then(|| self.names.of_user(&key)))
+    }
 }
 
 /// The event as it may be kept and told; `None` when nothing of it may be.

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use auralink_store::{
-    AlertKind, CallQuery, EventWriter, MetricQuery, MetricWriter, NewAlert, Retention, Severity,
+    AlertKind, AuditQuery, CallQuery, EventWriter, MetricQuery, MetricWriter, NewAlert, Retention, Severity,
 };
 use auralink_types::{Event, EventKind, Reason};
 
@@ -16,6 +16,7 @@ both! {
     rows_and_events_of_a_call_that_outlives_its_erased_user_bring_nothing_back,
     events_that_waited_for_the_database_bring_nobody_back,
     an_alert_about_an_erased_user_names_nobody,
+    an_operator_who_looks_for_an_erased_user_leaves_no_name_behind,
     whoever_comes_back_of_his_own_accord_is_known_again_without_his_past,
     others_in_a_call_of_an_erased_user_keep_it_without_the_name_of_the_room,
     somebody_who_joins_an_erased_call_does_not_bring_its_room_back,
@@ -189,6 +190,27 @@ async fn an_alert_about_an_erased_user_names_nobody(db: Db) {
         .unwrap();
     assert_eq!((raised.alert.user_id, raised.fresh), (None, true));
     assert_eq!(bearing(&db, name).await, Vec::<String>::new());
+}
+
+async fn an_operator_who_looks_for_an_erased_user_leaves_no_name_behind(db: Db) {
+    live(&db.store, "one", "ada").await;
+    let name = "ada-of-one";
+    let about = operator(&db.store, "one").about(name.into()).unwrap();
+    about.erase(at(100)).await.unwrap();
+    for _ in 0..2 {
+        about.config().await.unwrap();
+    }
+    assert_eq!(bearing(&db, name).await, Vec::<String>::new());
+    let all = AuditQuery {
+        limit: 10,
+        ..AuditQuery::default()
+    };
+    let log = operator(&db.store, "one").audit(&all).await.unwrap();
+    let of = |action: &str| log.rows.iter().filter(|e| e.action == action).collect::<Vec<_>>();
+    let (erased, looked) = (of("user.erase"), of("read.config"));
+    assert_eq!((erased.len(), looked.len()), (1, 1));
+    assert_eq!(looked[0].user_id, "(erased)");
+    assert_eq!(looked[0].detail["subject"], erased[0].detail["subject"]);
 }
 
 async fn whoever_comes_back_of_his_own_accord_is_known_again_without_his_past(db: Db) {
