@@ -1,5 +1,5 @@
-//! `./x bench join`: what it costs the server that one more talker joins a room of talkers, and how long the media of those
-//! present waits for it.
+//! `./x bench join`: what it costs the server that one more talker joins a room of talkers, or one more listener, and how long
+//! the media of those present waits for it.
 
 use std::fs;
 use std::path::PathBuf;
@@ -22,6 +22,9 @@ pub struct JoinOptions {
     /// People who join one after another; all have a microphone, the last to come has it open.
     #[arg(long, value_name = "N", default_value_t = 100)]
     people: usize,
+    /// Only the first has a microphone, which stays open; all others listen.
+    #[arg(long)]
+    listen: bool,
     /// Every how many joins a line is printed.
     #[arg(long, value_name = "N", default_value_t = 10)]
     every: usize,
@@ -47,9 +50,11 @@ struct Joined {
 
 /// Lets people join; always `true` when it could be measured.
 pub async fn run(options: JoinOptions) -> Result<bool> {
+    // Everybody hears everybody on a line of its own, and a description has 256 lines.
+    let most = if options.listen { 1_000 } else { 120 };
     ensure!(
-        (2..=120).contains(&options.people),
-        "--people must be 2 to 120, got {}",
+        (2..=most).contains(&options.people),
+        "--people must be 2 to {most}, got {}",
         options.people
     );
     ensure!(options.every > 0, "--every must be at least 1");
@@ -58,17 +63,19 @@ pub async fn run(options: JoinOptions) -> Result<bool> {
     let mut joins = Vec::new();
     println!("person  answered    settled  server CPU  longest turn");
     for person in 1..=options.people {
-        let token = access::token("join", &format!("talker-{person}"))?;
+        let token = access::token("join", &format!("person-{person}"))?;
         let mut client = ClientOptions::new(format!("ws://{}", server.address), token);
-        client.publish = Some(AudioSource::synthetic());
+        let talks = !options.listen || person == 1;
+        client.publish = talks.then(AudioSource::synthetic);
         client.hearing = Hearing::Count;
         let before = cpu::of(server.id()?);
         let start = Instant::now();
         let client = Client::join(client)
             .await
-            .with_context(|| format!("talker-{person} cannot join"))?;
+            .with_context(|| format!("person-{person} cannot join"))?;
         let answered = start.elapsed();
-        let stats = settle(&server, person).await?;
+        let others = if options.listen { 1 } else { person };
+        let stats = settle(&server, person, others * (person - 1)).await?;
         let joined = Joined {
             person,
             answered_ms: answered.as_secs_f64() * 1e3,
@@ -76,7 +83,9 @@ pub async fn run(options: JoinOptions) -> Result<bool> {
             server_cpu_ms: (cpu::of(server.id()?) - before).as_secs_f64() * 1e3,
             longest_turn_ms: stats["longest_turn_us"].as_f64().map(|us| us / 1e3),
         };
-        client.set_muted(true).await?;
+        if !options.listen {
+            client.set_muted(true).await?;
+        }
         clients.push(client);
         if person % options.every == 0 || person == options.people {
             let turn = joined
@@ -100,8 +109,8 @@ pub async fn run(options: JoinOptions) -> Result<bool> {
     Ok(true)
 }
 
-/// Waits until everybody has a leg to everybody else.
-async fn settle(server: &Server, people: usize) -> Result<Value> {
+/// Waits until there is a leg from everybody who talks to everybody else.
+async fn settle(server: &Server, people: usize, wanted: usize) -> Result<Value> {
     let url = format!("http://{}/dev/media/stats", server.address);
     let start = Instant::now();
     loop {
@@ -109,12 +118,12 @@ async fn settle(server: &Server, people: usize) -> Result<Value> {
         let stats: Value =
             serde_json::from_str(&answer.text().await?).with_context(|| format!("{url}: no JSON"))?;
         let legs = stats["legs"].as_u64().unwrap_or(0);
-        if legs == (people * (people - 1)) as u64 {
+        if legs == wanted as u64 {
             return Ok(stats);
         }
         ensure!(
             start.elapsed() < SETTLED,
-            "{people} people have {legs} legs after {SETTLED:?}"
+            "{people} people have {legs} legs of {wanted} after {SETTLED:?}"
         );
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
