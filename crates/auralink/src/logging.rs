@@ -10,7 +10,8 @@ use tracing_subscriber::fmt::MakeWriter;
 
 /// What is logged, in the words of `tracing_subscriber::EnvFilter`.
 const FILTER: &str = "AURALINK_LOG";
-const USUAL: &str = "info,str0m=warn,sqlx=warn";
+/// str0m warns of streams that begin with a high packet number, which is how those look that have slept.
+const USUAL: &str = "info,str0m=warn,str0m::streams::send=error,sqlx=warn";
 
 /// How a line of the log looks.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, ValueEnum)]
