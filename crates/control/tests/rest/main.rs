@@ -3,12 +3,13 @@
 
 mod alerts;
 mod api;
+mod bodies;
+mod callers;
 mod config;
 mod document;
 mod experiments;
 mod figures;
 mod follow;
-mod hostile;
 mod isolation;
 mod pages;
 mod privacy;

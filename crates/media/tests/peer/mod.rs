@@ -3,9 +3,12 @@
 #![allow(dead_code, unused_imports, clippy::unwrap_used)]
 
 pub mod aic;
+mod lines;
 mod link;
+mod media;
 mod scene;
 mod server;
+mod words;
 
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
@@ -16,11 +19,11 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
-use str0m::change::{SdpAnswer, SdpApi, SdpOffer, SdpPendingOffer};
+use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::format::Codec;
-use str0m::media::{Direction, MediaKind, Mid, Pt};
-use str0m::rtp::{RtpWrite, SeqNo};
+use str0m::media::{Direction, MediaKind, Mid};
+use str0m::rtp::SeqNo;
 use str0m::{Event, IceConnectionState};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
@@ -163,91 +166,6 @@ impl Peer {
             .send(tungstenite::Message::Binary(request.encode_to_vec().into()))
             .await
             .unwrap();
-    }
-
-    /// Announces a track and offers its line.
-    pub async fn publish(&mut self, cid: &str, kind: MediaKind) {
-        self.announce(cid, kind, proto::AddTrackRequest::default()).await;
-        self.offer_line(cid, cid, kind).await;
-    }
-
-    /// The same for a track that says how it is encrypted from end to end.
-    pub async fn publish_as(&mut self, cid: &str, kind: MediaKind, encryption: proto::encryption::Type) {
-        let request = proto::AddTrackRequest {
-            encryption: encryption as i32,
-            ..Default::default()
-        };
-        self.announce(cid, kind, request).await;
-        self.offer_line(cid, cid, kind).await;
-    }
-
-    /// Announces a track.
-    pub async fn announce(&mut self, cid: &str, kind: MediaKind, request: proto::AddTrackRequest) {
-        let r#type = match kind {
-            MediaKind::Video => proto::TrackType::Video,
-            MediaKind::Audio => proto::TrackType::Audio,
-        };
-        self.ask(Ask::AddTrack(proto::AddTrackRequest {
-            cid: cid.into(),
-            name: cid.into(),
-            r#type: r#type as i32,
-            ..request
-        }))
-        .await;
-    }
-
-    /// Offers the line of a track; `id` is what its `a=msid` calls it.
-    pub async fn offer_line(&mut self, cid: &str, id: &str, kind: MediaKind) {
-        let mut api = self.publisher.rtc.sdp_api();
-        let stream = Some(format!("stream-{cid}"));
-        let mid = api.add_media(kind, Direction::SendOnly, stream, Some(id.into()), None);
-        self.sending.insert(cid.into(), mid);
-        let (offer, pending) = api.apply().unwrap();
-        self.send_offer(offer, pending).await;
-    }
-
-    pub async fn unpublish(&mut self, cid: &str) {
-        let mid = self.sending[cid];
-        let mut api = self.publisher.rtc.sdp_api();
-        api.set_direction(mid, Direction::Inactive);
-        let (offer, pending) = api.apply().unwrap();
-        self.send_offer(offer, pending).await;
-    }
-
-    async fn send_offer(&mut self, offer: SdpOffer, pending: SdpPendingOffer) {
-        self.offers += 1;
-        self.pending = Some((self.offers, pending));
-        let offer = proto::SessionDescription {
-            r#type: "offer".into(),
-            sdp: offer.to_sdp_string(),
-            id: self.offers,
-            ..Default::default()
-        };
-        self.ask(Ask::Offer(offer)).await;
-    }
-
-    async fn require(&mut self, need: proto::MediaSectionsRequirement) {
-        let mut api = self.publisher.rtc.sdp_api();
-        for mid in &self.receiving {
-            api.set_direction(*mid, Direction::RecvOnly);
-        }
-        for (kind, count) in [
-            (MediaKind::Audio, need.num_audios),
-            (MediaKind::Video, need.num_videos),
-        ] {
-            for _ in 0..count {
-                self.receiving
-                    .push(api.add_media(kind, Direction::RecvOnly, None, None, None));
-            }
-        }
-        if !api.has_changes() {
-            touch(&mut api, self.receiving.first(), Direction::RecvOnly);
-        }
-        if !api.has_changes() {
-            touch(&mut api, self.sending.values().next(), Direction::SendOnly);
-        }
-        let (offer, pending) = api.apply().unwrap();
-        self.send_offer(offer, pending).await;
     }
 
     async fn handle(&mut self, message: Message) {
@@ -422,151 +340,5 @@ impl Peer {
             }
         }
         self.flush().await;
-    }
-
-    /// Sends one packet of media on the track's line; RED if the server's answer puts it first isn't decided here.
-    pub async fn send(&mut self, cid: &str, timestamp: u32, payload: &[u8], red: bool) {
-        let mid = self.sending[cid];
-        let rtc = &mut self.publisher.rtc;
-        let media = rtc.media(mid).unwrap();
-        let codec = if media.kind() == MediaKind::Video {
-            Codec::Vp8
-        } else {
-            Codec::Opus
-        };
-        let params = rtc.codec_config().params();
-        let params = params.iter().find(|p| p.spec().codec == codec).unwrap();
-        let pt: Pt = if red { params.red().unwrap() } else { params.pt() };
-        let seq = self.seq.entry(mid).or_insert_with(|| 1000.into());
-        let number = seq.inc();
-        let mut api = rtc.direct_api();
-        let stream = api.stream_tx_by_mid(mid, None).unwrap();
-        stream.write_rtp(RtpWrite::new(
-            pt,
-            number,
-            timestamp,
-            Instant::now(),
-            payload.to_vec(),
-        ));
-        self.publisher.tick();
-        self.flush().await;
-    }
-
-    /// Starts the track's stream anew: another SSRC, whose numbers start at `seq`.
-    pub fn renew(&mut self, cid: &str, seq: u64) {
-        let mid = self.sending[cid];
-        let mut api = self.publisher.rtc.direct_api();
-        let (ssrc, rtx) = (api.new_ssrc(), api.new_ssrc());
-        api.reset_stream_tx(mid, None, ssrc, Some(rtx)).unwrap();
-        self.seq.insert(mid, seq.into());
-    }
-
-    pub async fn say(&mut self, label: &str, packet: &proto::DataPacket) {
-        let id = self.channels[label];
-        let bytes = packet.encode_to_vec();
-        // What went before may still fill the buffer.
-        for _ in 0..500 {
-            let mut channel = self.publisher.rtc.channel(id).unwrap();
-            let written = channel.write(true, &bytes).unwrap();
-            self.publisher.tick();
-            self.flush().await;
-            if written {
-                return;
-            }
-            self.step().await;
-        }
-        panic!("the channel stays full");
-    }
-
-    /// What the server last said of whether somebody speaks.
-    pub fn speaks(&self, sid: &str) -> Option<bool> {
-        self.messages.iter().rev().find_map(|m| match m {
-            Message::SpeakersChanged(changed) => changed
-                .speakers
-                .iter()
-                .find(|speaker| speaker.sid == sid)
-                .map(|speaker| speaker.active),
-            _ => None,
-        })
-    }
-
-    /// Whether no offer of this client's is under way, and the line of that track is agreed.
-    pub fn agreed(&self, cid: &str) -> bool {
-        self.pending.is_none() && self.publisher.rtc.media(self.sending[cid]).is_some()
-    }
-
-    /// What the server last said of whether this client may have a track.
-    pub fn allowed(&self, track_sid: &str) -> Option<bool> {
-        self.messages.iter().rev().find_map(|m| match m {
-            Message::SubscriptionPermissionUpdate(update) if update.track_sid == track_sid => {
-                Some(update.allowed)
-            }
-            _ => None,
-        })
-    }
-
-    pub fn join_response(&self) -> Option<&proto::JoinResponse> {
-        self.messages.iter().find_map(|m| {
-            if let Message::Join(join) = m {
-                Some(join)
-            } else {
-                None
-            }
-        })
-    }
-
-    pub fn leave(&self) -> Option<&proto::LeaveRequest> {
-        self.messages.iter().find_map(|m| {
-            if let Message::Leave(leave) = m {
-                Some(leave)
-            } else {
-                None
-            }
-        })
-    }
-
-    /// Latest word about somebody.
-    pub fn info(&self, identity: &str) -> Option<proto::ParticipantInfo> {
-        let updates = self.messages.iter().rev().filter_map(|m| match m {
-            Message::Update(update) => Some(&update.participants),
-            Message::Join(join) => Some(&join.other_participants),
-            _ => None,
-        });
-        updates.flatten().find(|p| p.identity == identity).cloned()
-    }
-
-    /// Latest word about how good somebody's connection is.
-    pub fn quality_of(&self, identity: &str) -> Option<i32> {
-        let join = self.join_response()?;
-        let known = self.info(identity).or_else(|| join.participant.clone())?;
-        self.messages.iter().rev().find_map(|m| match m {
-            Message::ConnectionQuality(update) => {
-                let mut of = update.updates.iter().filter(|u| u.participant_sid == known.sid);
-                of.next().map(|update| update.quality)
-            }
-            _ => None,
-        })
-    }
-
-    pub fn published(&self, cid: &str) -> Option<&proto::TrackInfo> {
-        self.messages.iter().find_map(|m| match m {
-            Message::TrackPublished(published) if published.cid == cid => published.track.as_ref(),
-            _ => None,
-        })
-    }
-
-    /// What the server last said of that line on which it sends.
-    pub fn last_of_line(&self, mid: &str) -> Option<&str> {
-        let mid = format!("a=mid:{mid}\r\n");
-        let last = self.told.last()?;
-        last.split("m=").find(|part| part.contains(&mid))
-    }
-}
-
-/// Changes a line and changes it back: an offer for a client that has nothing else to say.
-fn touch(api: &mut SdpApi<'_>, mid: Option<&Mid>, direction: Direction) {
-    if let Some(mid) = mid {
-        api.set_direction(*mid, Direction::Inactive);
-        api.set_direction(*mid, direction);
     }
 }
