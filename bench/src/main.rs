@@ -54,7 +54,7 @@ enum Which {
     /// Two people talk: without AIC, in every mode, and while the AI worker is killed. Ends with 0 only if AIC
     /// caused no audible gap.
     Demo(demo::DemoOptions),
-    /// What the server adds to the way of a packet that it only forwards.
+    /// What forwarding a packet costs, beside Janus with the same packets in the same run.
     Forward(forward::ForwardOptions),
     /// What one more talker costs the server.
     Join(join::JoinOptions),

@@ -30,8 +30,18 @@ pub struct Server {
 impl Server {
     /// Starts `auralink serve --dev` on ports chosen by the system and waits until it names its address.
     pub async fn start() -> Result<Self> {
-        let program = program()?;
-        let mut child = Command::new(&program)
+        Self::start_as(Command::new(program()?)).await
+    }
+
+    /// As above, on those processors alone.
+    pub async fn start_on(processors: &str) -> Result<Self> {
+        let mut command = Command::new("taskset");
+        command.args(["-c", processors]).arg(program()?);
+        Self::start_as(command).await
+    }
+
+    async fn start_as(mut command: Command) -> Result<Self> {
+        let mut child = command
             .args([
                 "serve",
                 "--dev",
@@ -45,7 +55,7 @@ impl Server {
             .stderr(Stdio::piped())
             .kill_on_drop(true)
             .spawn()
-            .with_context(|| format!("cannot start {}", program.display()))?;
+            .context("cannot start the server")?;
         let lines = Arc::new(Mutex::new(Vec::new()));
         let (found, mut address) = watch::channel(None);
         let found = Arc::new(found);

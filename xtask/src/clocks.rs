@@ -12,7 +12,7 @@ use crate::step::Place;
 const CLOCKS: [&str; 2] = ["Instant::now()", "SystemTime::now()"];
 
 /// The thin layers that may ask, by path below the root; a directory stands for all in it.
-const DRIVERS: [&str; 14] = [
+const DRIVERS: [&str; 15] = [
     "bench/",                      // measures real time
     "crates/auralink/",            // the binary: wiring only
     "crates/aicore/src/grpc/",     // the edge of gRPC: deadlines are counted from arrival
@@ -22,6 +22,7 @@ const DRIVERS: [&str; 14] = [
     "crates/aicore/src/worker.rs", // measures what a frame costs
     "crates/client/src/driver/",
     "crates/control/src/clock.rs", // the control plane asks here; tests set it
+    "crates/load/src/",            // loads in real time
     "crates/media/src/shard.rs",
     "crates/media/src/sdp/rules.rs", // tests in a file of their own
     "crates/media/src/server.rs",

@@ -11,6 +11,7 @@ mod development;
 mod figures;
 mod http;
 mod join;
+mod load;
 mod logging;
 mod media;
 mod migrate;
@@ -64,6 +65,8 @@ enum Command {
     Certs(certs::CertsCommand),
     /// Join a room, publish a WAV file, record what is heard
     Join(join::JoinCommand),
+    /// Let people join by the hundred and count what the server makes of it
+    Load(load::LoadCommand),
     /// Bring a database up to date, or say what it lacks
     Migrate(migrate::MigrateCommand),
     /// Mint an access token
@@ -113,6 +116,7 @@ fn obey(command: Command) -> anyhow::Result<()> {
         }
         Command::Certs(command) => certs::run(&command),
         Command::Join(command) => run(LogFormat::Text, join::run(command)),
+        Command::Load(command) => run(LogFormat::Text, load::run(command)),
         Command::Migrate(command) => run(LogFormat::Text, migrate::run(command)),
         Command::Token(command) => token::run(command),
         Command::Openapi => {

@@ -43,6 +43,7 @@ pub mod unit;
 
 pub use client::{Client, ClientEvent, ClientOptions, Hearing, Report, Stats, TrackReport};
 pub use codecs::OwnSettings;
+pub use driver::facing;
 pub use error::JoinError;
 pub use source::{AtEnd, AudioSource, SAMPLE_RATE, made_up_voice};
 pub use trust::TrustError;

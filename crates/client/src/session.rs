@@ -8,7 +8,8 @@ use livekit_protocol as proto;
 use prost::Message as _;
 use str0m::change::{SdpAnswer, SdpPendingOffer};
 use str0m::channel::{ChannelConfig, ChannelData, ChannelId, Reliability};
-use str0m::media::{Direction, MediaKind, Mid, Pt};
+use str0m::format::Codec;
+use str0m::media::{Direction, MediaKind, Mid, Pt, Simulcast, SimulcastLayer};
 use str0m::rtp::{Extension, ExtensionMap, ExtensionValues, RtpPacket, RtpWrite, SeqNo};
 use str0m::{Candidate, Rtc, RtcConfig, RtcError};
 
@@ -33,9 +34,11 @@ pub struct Session {
     offer_id: u32,
     again: bool,
     publish: Option<String>,
+    show: Option<(String, Vec<String>)>,
     wanted: (usize, usize),
     receiving: Vec<(Mid, MediaKind)>,
     microphone: Option<Mid>,
+    camera: Option<Mid>,
     terms: Option<LineTerms>,
     tracks: HashMap<Mid, String>,
     reliable: Option<ChannelId>,
@@ -67,9 +70,11 @@ impl Session {
             offer_id: 0,
             again: false,
             publish: None,
+            show: None,
             wanted: (FIRST_AUDIO_LINES, 0),
             receiving: Vec::new(),
             microphone: None,
+            camera: None,
             terms: None,
             tracks: HashMap::new(),
             reliable: None,
@@ -82,6 +87,11 @@ impl Session {
     /// Asks for a microphone line; `cid` is how the server recognises the track. Follow with [`Self::offer`].
     pub fn publish(&mut self, cid: &str) {
         self.publish = Some(cid.to_owned());
+    }
+
+    /// Asks for a camera line with one simulcast layer for each of `rids`. Follow with [`Self::offer`].
+    pub fn show(&mut self, cid: &str, rids: &[&str]) {
+        self.show = Some((cid.to_owned(), rids.iter().map(|rid| (*rid).to_owned()).collect()));
     }
 
     /// The next offer, if one is due and none is out.
@@ -113,6 +123,16 @@ impl Session {
             let stream = Some(format!("{cid}_stream"));
             self.microphone =
                 Some(api.add_media(MediaKind::Audio, Direction::SendOnly, stream, Some(cid), None));
+        }
+        if let Some((cid, rids)) = self.show.take() {
+            let stream = Some(format!("{cid}_stream"));
+            let mut layers = Simulcast::new();
+            for rid in &rids {
+                layers.add_send_layer(SimulcastLayer::new(rid));
+            }
+            let layers = (!rids.is_empty()).then_some(layers);
+            self.camera =
+                Some(api.add_media(MediaKind::Video, Direction::SendOnly, stream, Some(cid), layers));
         }
         for (mid, _) in &self.receiving {
             api.set_direction(*mid, Direction::RecvOnly);
@@ -215,6 +235,21 @@ impl Session {
         self.terms.as_ref()
     }
 
+    /// The microphone line, once the server accepted it.
+    pub fn microphone(&self) -> Option<(Mid, &LineTerms)> {
+        Some((self.microphone?, self.terms.as_ref()?))
+    }
+
+    /// The camera line, and the payload type of VP8 on it, once the server accepted it.
+    pub fn camera(&self) -> Option<(Mid, Pt)> {
+        let media = self.rtc.media(self.camera?)?;
+        let vp8 =
+            self.rtc.codec_config().params().iter().find(|params| {
+                params.spec().codec == Codec::Vp8 && media.remote_pts().contains(&params.pt())
+            })?;
+        media.direction().is_sending().then_some((media.mid(), vp8.pt()))
+    }
+
     /// Tracks that the last answer says arrive now.
     pub fn tracks(&self) -> impl Iterator<Item = (&str, MediaKind)> {
         self.tracks.iter().filter_map(|(mid, track)| {
@@ -229,6 +264,11 @@ impl Session {
             Some(mid) => mid,
             None => self.rtc.direct_api().stream_rx(&packet.header.ssrc)?.mid(),
         };
+        self.track_on(mid)
+    }
+
+    /// The track and kind that arrive on a line.
+    pub fn track_on(&self, mid: Mid) -> Option<(String, MediaKind)> {
         let (_, kind) = self.receiving.iter().find(|(receiving, _)| *receiving == mid)?;
         Some((self.tracks.get(&mid)?.clone(), *kind))
     }

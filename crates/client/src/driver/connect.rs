@@ -160,7 +160,7 @@ fn kind_of(message: &Response) -> String {
 }
 
 /// The local address from which the server is reached. Nothing is sent to find it.
-async fn facing(url: &str) -> Result<IpAddr, JoinError> {
+pub async fn facing(url: &str) -> Result<IpAddr, JoinError> {
     let refuse = |problem: &str| JoinError::Url {
         url: url.to_owned(),
         problem: problem.to_owned(),

@@ -26,6 +26,7 @@ use crate::record::Recorder;
 use crate::session::Session;
 use crate::signal::Signal;
 use crate::traffic::Traffic;
+pub use connect::facing;
 use report::Coding;
 use room::Heard;
 
