@@ -24,8 +24,7 @@ impl Peer {
         let params = rtc.codec_config().params();
         let params = params.iter().find(|p| p.spec().codec == codec).unwrap();
         let pt: Pt = if red { params.red().unwrap() } else { params.pt() };
-        let seq = self.seq.entry(mid).or_insert_with(|| 1000.into());
-        let number = seq.inc();
+        let number = self.seq.entry(mid).or_insert_with(|| 1000.into()).inc();
         let mut api = rtc.direct_api();
         let stream = api.stream_tx_by_mid(mid, None).unwrap();
         stream.write_rtp(RtpWrite::new(
@@ -37,6 +36,13 @@ impl Peer {
         ));
         self.publisher.tick();
         self.flush().await;
+    }
+
+    /// The next packet has a number so much higher than it would have, or lower.
+    pub fn skip(&mut self, cid: &str, numbers: i64) {
+        let mid = self.sending[cid];
+        let next = **self.seq.entry(mid).or_insert_with(|| 1000.into());
+        self.seq.insert(mid, next.saturating_add_signed(numbers).into());
     }
 
     /// Starts the track's stream anew: another SSRC, whose numbers start at `seq`.
