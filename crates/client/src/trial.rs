@@ -1,13 +1,15 @@
-//! What the client's own Opus encoder would have sent of audio that goes out otherwise: tried for the first seconds of talk,
+//! What the client's own Opus encoder would have sent of audio that goes out otherwise: tried for some seconds of talk,
 //! because savings are counted from it.
 
 use crate::codecs::{self, AudioEncoder, OwnSettings};
 use crate::error::JoinError;
 use crate::publish::level;
 
-/// Talk that is tried: 5 s.
+/// Talk in which an encoder that begins settles on how to code it: libopus takes a second, and sends less in it.
+const SETTLING: u64 = 48_000;
+/// Talk that is measured then: 5 s.
 const TRIED: u64 = 5 * 48_000;
-/// Talk after which the rate is told: 1 s.
+/// Measured talk after which the rate is told: 1 s.
 const KNOWN: u64 = 48_000;
 /// Packets of a stock client: 20 ms.
 const PACKET: usize = 960;
@@ -17,6 +19,7 @@ const PACKET: usize = 960;
 pub(crate) struct Trial {
     encoder: Option<AudioEncoder>,
     encoded: Vec<u8>,
+    settled: u64,
     bytes: u64,
     samples: u64,
 }
@@ -34,7 +37,12 @@ impl Trial {
         };
         for packet in pcm.chunks_exact(PACKET) {
             encoder.encode(packet, false, &mut self.encoded)?;
-            if level(packet).voice {
+            if !level(packet).voice {
+                continue;
+            }
+            if self.settled < SETTLING {
+                self.settled += PACKET as u64;
+            } else {
                 self.bytes += self.encoded.len() as u64;
                 self.samples += PACKET as u64;
             }
@@ -42,7 +50,7 @@ impl Trial {
         Ok(())
     }
 
-    /// Bits per second of talk, once a second of it was tried.
+    /// Bits per second of talk, once a second of it was measured.
     pub(crate) fn bitrate(&self) -> Option<u32> {
         (self.samples >= KNOWN).then(|| (self.bytes * 8 * 48_000 / self.samples) as u32)
     }
@@ -72,7 +80,7 @@ mod tests {
         let mut talk = AudioSource::synthetic();
         for target in [24_000u32, 48_000] {
             let rate = tried(target, &mut talk, 8).unwrap();
-            assert!(rate.abs_diff(target) < target / 5, "{rate} of {target}");
+            assert!(rate.abs_diff(target) < target / 20, "{rate} of {target}");
         }
         let mut silence = AudioSource::from_pcm(vec![0.0; 48_000], crate::AtEnd::Loop);
         assert_eq!(tried(48_000, &mut silence, 8), None);

@@ -171,10 +171,9 @@ impl Track {
                 .contains(&(proto::AudioTrackFeature::TfStereo as i32))
     }
 
-    /// Whether it may be thinned at its source, where nobody hears what becomes of it first: a voice, and neither
-    /// music in two channels nor what a screen plays.
-    pub fn is_speech(&self) -> bool {
-        !self.is_stereo() && self.info.source != proto::TrackSource::ScreenShareAudio as i32
+    /// Whether it is what a screen plays. It is not thinned at its source, where nobody hears what becomes of it first.
+    pub fn is_of_a_screen(&self) -> bool {
+        self.info.source == proto::TrackSource::ScreenShareAudio as i32
     }
 
     /// Whether RED goes as long as AIC doesn't ask it away.

@@ -112,6 +112,7 @@ fn play(policy: Policy, legs: &[LegCaps], packets: &[Vec<u8>], kill_at: Option<u
             seq: n as u64,
             timestamp: n as u32 * FRAME_TICKS,
             marker: n == 0,
+            extensions: 0,
             payload: payload.as_slice().into(),
             received: now,
         };

@@ -2,6 +2,7 @@
 
 use std::time::Instant;
 
+use auralink_quality::savings::RTP_BYTES;
 use auralink_types::{SessionId, UserKey};
 use auralink_wire::red::Red;
 use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
@@ -63,8 +64,9 @@ impl Room {
         let policy = self.policy_of(cx, publisher, track);
         let caps = PublisherCaps {
             models: publisher.models(),
-            steerable: track.is_speech(),
+            steerable: !track.is_of_a_screen(),
             red: track.wants_red(),
+            stereo: track.is_stereo(),
         };
         let mut tap = AudioTap::new(cx.now, track.id.clone(), caps, policy.clone());
         let tapped = Tapped {
@@ -126,6 +128,7 @@ impl Room {
             seq: numbers.seq,
             timestamp: numbers.timestamp,
             marker: packet.header.marker,
+            extensions: packet.header.header_len.saturating_sub(RTP_BYTES),
             payload: packet.payload.clone(),
             received: cx.now,
         };

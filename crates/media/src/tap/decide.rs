@@ -3,15 +3,15 @@
 use std::time::Instant;
 
 use auralink_engine::{
-    InKind, Prediction, Processor, Refused, Situation, bears, choose, predict, stays, wire_bitrate,
+    InKind, Prediction, Processor, Situation, bears, choose, predict, stays, wire_bitrate,
 };
 use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung};
 
 use super::TapOutput;
 use super::growth::same_family;
-use super::leg::playable;
+use super::outlet::Sink;
 use super::steer::{Wish, wish};
-use super::track::{AudioTap, REVIEW, sink};
+use super::track::{AudioTap, REVIEW};
 
 /// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
 const RUNGS_MAX: usize = 4;
@@ -47,7 +47,7 @@ impl AudioTap {
     fn decide(&mut self, now: Instant) {
         let Some(source) = self.source else { return };
         let core_model = self.core_model;
-        let breached = std::mem::take(&mut self.breached);
+        let breached = self.judge.take_breached();
         let asked = self.steer.counted_on();
         let follows = source.follows(asked);
         // An AIC client does what it was asked for within a round trip, and of others it shows within a second:
@@ -58,11 +58,11 @@ impl AudioTap {
             .cost(asked)
             .filter(|_| self.steer.asked_rate().is_some() && follows == Some(true));
         for leg in &mut self.legs {
-            let playable = playable(&leg.caps, source.coding, source.model);
+            let playable = source.is_playable(&leg.caps);
             leg.deaf = !playable;
             let situation = Situation {
                 no_accelerator: self.no_accelerator,
-                content: self.content,
+                content: self.judge.content,
                 ..leg.situation(&source, asked, core_model)
             };
             let (mut rung, mut reason) = if leg.caps.opted_out && playable {
@@ -70,7 +70,7 @@ impl AudioTap {
             } else if awaited && playable && leg.rung == Rung::Original {
                 (Rung::Original, None)
             } else {
-                let choice = choose(&self.policy, &situation, &self.calibration);
+                let choice = choose(&self.policy, &situation, &self.judge.calibration);
                 (choice.rung, choice.reason)
             };
             if rung == Rung::Original && !playable && core_model == source.model {
@@ -90,7 +90,7 @@ impl AudioTap {
                 rung = Rung::Original;
             }
             let held = leg.held();
-            if rung != held && stays(held, rung, &self.policy, &situation, &self.calibration) {
+            if rung != held && stays(held, rung, &self.policy, &situation, &self.judge.calibration) {
                 rung = held;
             }
             leg.reason = reason;
@@ -114,9 +114,13 @@ impl AudioTap {
             if rung == Rung::Original && leg.rung != rung {
                 if reason == Some(Reason::Quality) {
                     // No rung holds the floor on this content.
-                    leg.dead(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
+                    leg.dead(
+                        now,
+                        Reason::Quality,
+                        &mut Sink::new(&mut self.out, &mut self.stats),
+                    );
                 } else {
-                    leg.go_direct(now, reason, &mut sink(&mut self.out, &mut self.stats));
+                    leg.go_direct(now, reason, &mut Sink::new(&mut self.out, &mut self.stats));
                 }
             }
         }
@@ -127,7 +131,12 @@ impl AudioTap {
         let source = self.source?;
         let leg = self.legs.iter().find(|leg| leg.rung != Rung::Original)?;
         let situation = leg.situation(&source, self.steer.counted_on(), self.core_model);
-        Some(predict(leg.rung, &self.policy, &situation, &self.calibration))
+        Some(predict(
+            leg.rung,
+            &self.policy,
+            &situation,
+            &self.judge.calibration,
+        ))
     }
 
     /// Makes the core code what legs wait for, and nothing else.
@@ -155,45 +164,30 @@ impl AudioTap {
             self.drop_stream(core);
             return;
         }
-        let result: Result<(), Refused> = match self.stream {
-            Some(_) if rungs == self.rungs => Ok(()),
-            Some(stream) => core.set_rungs(stream, &rungs),
-            None => core.open(&rungs).map(|stream| {
-                self.stream = Some(stream);
-                self.fed = 0;
-            }),
-        };
-        match result {
-            Ok(()) => self.rungs = rungs,
-            Err(refused) => {
-                if let Some(stream) = self.stream {
-                    core.close(stream);
-                }
-                self.lose_stream(now, refused.reason());
-            }
+        if let Err(refused) = self.feed.set_rungs(rungs, core) {
+            self.feed.close(core);
+            self.lose_stream(now, refused.reason());
         }
     }
 
     /// Asks the publisher for what serves every leg. With `urgent`, what somebody cannot decode without the core is
     /// asked away at once, however lately that was done before.
     pub(super) fn hint(&mut self, now: Instant, urgent: bool) {
-        let stereo = self.source.is_some_and(|source| source.stereo);
+        // Some clients say so of every microphone that goes through a mixer, and send one channel.
+        let heard = self.source.and_then(|source| source.sends_stereo());
+        let stereo = heard.unwrap_or(self.publisher.stereo);
         let wish = wish(
             &self.policy,
             &self.publisher,
             &self.legs,
             self.uplink.network(),
-            &self.calibration,
+            &self.judge.calibration,
             stereo,
-            self.content,
+            self.judge.content,
         );
         let unheard = self.publisher.steerable
             && self.source.is_some_and(|source| {
-                source.coding == InKind::Aic
-                    && self
-                        .legs
-                        .iter()
-                        .any(|leg| !playable(&leg.caps, source.coding, source.model))
+                source.coding == InKind::Aic && self.legs.iter().any(|leg| !source.is_playable(&leg.caps))
             });
         let mut ask = self.steer.decide(
             now,
@@ -226,10 +220,10 @@ impl AudioTap {
         let asked = self.steer.asked().rung();
         self.legs.iter().all(|leg| {
             let situation = Situation {
-                content: self.content,
+                content: self.judge.content,
                 ..Situation::stock(leg.network.network())
             };
-            bears(asked, &self.policy, &situation, &self.calibration)
+            bears(asked, &self.policy, &situation, &self.judge.calibration)
         })
     }
 }

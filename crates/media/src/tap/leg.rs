@@ -1,6 +1,5 @@
-//! One subscriber: its timeline, the originals it holds back, and what it waits for.
+//! One subscriber: what it gets, and what it waits for.
 
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -8,32 +7,14 @@ use auralink_engine::{
     Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate, Situation, Turn,
     wire_bitrate,
 };
-use auralink_quality::savings::SavingsMeter;
 use auralink_types::{Bitrate, PacketTime, Reason, Rung, SourceCodec};
 
 use super::growth::{GROW_PAUSE, next_step, same_family, with_packet};
 use super::original::Original;
+use super::outlet::{Outlet, Sink};
+use super::shelf::{Deadline, Shelf};
 use super::source::Source;
-use super::stats::Stats;
-use super::{LegCaps, LegId, OutPacket, PayloadKind, TapEvent, TapOutput};
-use crate::sequence::SequenceMap;
-
-/// First sequence number of a leg.
-const FIRST_SEQ: u64 = 1024;
-/// Originals held back at most; a full queue goes out at once.
-const HELD_MAX: usize = 64;
-/// Time for threads to be scheduled on top of the policy's own limit.
-const SLACK: Duration = Duration::from_millis(10);
-/// How long a group that lacks its last frame waits beyond its packet time, so that jitter of the sender alone
-/// does not undo a packet.
-const STRAGGLER: Duration = Duration::from_millis(40);
-/// Longest hole that a coded packet may bridge.
-const BRIDGE_TICKS: u64 = 6 * 960;
-/// Where packets and counts of a leg go.
-pub(super) struct Sink<'a> {
-    pub out: &'a mut VecDeque<TapOutput>,
-    pub stats: &'a mut Stats,
-}
+use super::{LegCaps, LegId, TapEvent, TapOutput};
 
 pub(super) struct Leg {
     pub id: LegId,
@@ -52,17 +33,12 @@ pub(super) struct Leg {
     pub reason: Option<Reason>,
     /// `goal` is dearer and cannot wait.
     pub urgent: bool,
-    pub savings: SavingsMeter,
-    /// Originals from here on are held, on a coded rung.
-    hold_from: u64,
     /// Back on originals: what lies before this has gone out as coded packets.
     repeated_until: u64,
     /// End of the audio that has gone out.
     cursor: u64,
-    held: VecDeque<Arc<Original>>,
-    /// Maps the publisher's numbers while originals go out at once.
-    map: Option<SequenceMap>,
-    last_out: u64,
+    shelf: Shelf,
+    pub outlet: Outlet,
     pub pace: Pace,
     /// Sequence number and bytes on the wire at the last report, and when that was.
     reported: (u64, u64, Instant),
@@ -72,8 +48,11 @@ pub(super) struct Leg {
 
 impl Leg {
     pub(super) fn new(now: Instant, id: LegId, caps: LegCaps) -> Self {
+        let outlet = Outlet::new(id, caps.red);
         Self {
             id,
+            reported: (outlet.last(), 0, now),
+            outlet,
             caps,
             network: NetworkAnalyzer::default(),
             fallback: Fallback::new(now),
@@ -83,17 +62,18 @@ impl Leg {
             deaf: false,
             reason: None,
             urgent: false,
-            savings: SavingsMeter::default(),
-            hold_from: 0,
             repeated_until: 0,
             cursor: 0,
-            held: VecDeque::new(),
-            map: None,
-            last_out: FIRST_SEQ - 1,
+            shelf: Shelf::default(),
             pace: Pace::default(),
-            reported: (FIRST_SEQ - 1, 0, now),
             grown_at: None,
         }
+    }
+
+    /// Its receiver can take something else now.
+    pub(super) fn set_caps(&mut self, caps: LegCaps) {
+        self.outlet.red = caps.red;
+        self.caps = caps;
     }
 
     /// Nothing but originals is wanted.
@@ -138,7 +118,7 @@ impl Leg {
         asked: SourceCodec,
         core_model: Option<u16>,
     ) -> Situation {
-        let playable = playable(&self.caps, source.coding, source.model);
+        let playable = source.is_playable(&self.caps);
         Situation {
             neural: core_model.is_some_and(|model| self.caps.models.contains(&model)),
             source_packet: Some(source.packet),
@@ -152,9 +132,7 @@ impl Leg {
 
     /// Takes a padding packet: nothing goes out and no gap stays.
     pub(super) fn skip(&mut self, seq: u64) {
-        if let Some(map) = &mut self.map {
-            map.drop(seq);
-        }
+        self.outlet.skip(seq);
     }
 
     /// Takes a packet nobody can read: it goes on where nothing is held back, as without AIC.
@@ -177,20 +155,13 @@ impl Leg {
         if original.dtx && understood {
             self.flush(sink);
             self.send_in_turn(original, sink);
-        } else if original.at < self.hold_from {
+        } else if original.at < self.shelf.from {
             self.send_in_turn(original, sink);
-        } else {
-            // A packet that overtook another waits in its place.
-            let place = self.held.partition_point(|held| held.at <= original.at);
-            if place > 0 && self.held[place - 1].at == original.at {
-                sink.stats.outdated += 1;
-                return;
-            }
-            self.held.insert(place, original.clone());
-            if self.held.len() > HELD_MAX {
-                self.bad(now, Reason::Late, sink);
-                self.flush(sink);
-            }
+        } else if !self.shelf.put(original) {
+            sink.stats.outdated += 1;
+        } else if self.shelf.is_full() {
+            self.bad(now, Reason::Late, sink);
+            self.flush(sink);
         }
     }
 
@@ -225,13 +196,10 @@ impl Leg {
         gate: &mut ProbeGate,
         sink: &mut Sink<'_>,
     ) {
-        while let Some((deadline, until, complete)) = self.deadline(max_latency) {
-            if now < deadline {
-                break;
-            }
-            self.flush_until(until, sink);
+        while let Some(due) = self.deadline(max_latency).filter(|due| due.at <= now) {
+            self.flush_until(due.until, sink);
             // A group that lacks frames is the sender's pause, not the core's fault.
-            if complete {
+            if due.complete {
                 self.bad(now, Reason::Late, sink);
             }
         }
@@ -242,7 +210,7 @@ impl Leg {
     }
 
     pub(super) fn poll_timeout(&self, max_latency: Duration) -> Option<Instant> {
-        let held = self.deadline(max_latency).map(|(at, _, _)| at);
+        let held = self.deadline(max_latency).map(|due| due.at);
         let fallback = (self.wanted != Rung::Original)
             .then(|| self.fallback.poll_timeout())
             .flatten();
@@ -276,16 +244,16 @@ impl Leg {
     /// A report of this leg's network came. `true` when it got worse.
     pub(super) fn handle_report(&mut self, now: Instant, loss: f32, rtt: Duration, jitter: Duration) -> bool {
         let (seq, bytes, at) = self.reported;
-        self.reported = (self.last_out, self.savings.sent_bytes, now);
+        self.reported = (self.outlet.last(), self.outlet.savings.sent_bytes, now);
         let micros = now.saturating_duration_since(at).as_micros() as u64;
-        let sent = (self.savings.sent_bytes - bytes) * 8 * 1_000_000;
+        let sent = (self.outlet.savings.sent_bytes - bytes) * 8 * 1_000_000;
         self.network.handle_sample(
             now,
             NetworkSample {
                 loss,
                 rtt,
                 jitter,
-                packets: u32::try_from(self.last_out - seq).unwrap_or(0),
+                packets: u32::try_from(self.outlet.last() - seq).unwrap_or(0),
                 sent: sent.checked_div(micros).map(Bitrate::bps),
                 burst: None,
             },
@@ -311,7 +279,7 @@ impl Leg {
         self.tell_change(to, reason, sink);
         let turn = turn(self.rung, to);
         self.rung = to;
-        self.map = None;
+        self.outlet.unmap();
         self.urgent = false;
         self.grown_at = Some(now);
         if to == Rung::Original {
@@ -353,7 +321,7 @@ impl Leg {
         let packets = behind.div_ceil(packet.samples.max(1));
         let border = packet.timestamp + packet.samples * (1 + packets);
         self.flush_until(border, sink);
-        self.hold_from = border;
+        self.shelf.from = border;
         self.changed(now, packet.rung, self.reason, sink);
     }
 
@@ -363,11 +331,7 @@ impl Leg {
             sink.stats.unused += 1;
             return;
         }
-        let straddled = self
-            .held
-            .iter()
-            .any(|held| held.at < packet.timestamp && held.end() > packet.timestamp);
-        if packet.timestamp < self.cursor || end <= self.hold_from || straddled {
+        if !self.shelf.fits(packet, self.cursor) {
             // Part of it has gone out already: originals up to its end, then the next packet fits.
             sink.stats.unused += 1;
             self.flush_until(end, sink);
@@ -375,36 +339,21 @@ impl Leg {
         }
         self.flush_until(packet.timestamp, sink);
         let mut marker = false;
-        while let Some(held) = self.held.front().filter(|held| held.at < end) {
-            marker |= held.marker;
-            self.held.pop_front();
+        while let Some(covered) = self.shelf.take_before(end) {
+            marker |= covered.marker;
         }
-        self.send(
-            OutPacket {
-                kind: PayloadKind::Opus,
-                seq: self.last_out + 1,
-                timestamp: packet.timestamp as u32,
-                marker,
-                payload: packet.payload.clone(),
-            },
-            sink,
-        );
+        self.outlet.send_coded(packet, marker, sink);
         self.cursor = end;
-        sink.stats.coded += 1;
         self.fallback.handle_good(now);
     }
 
     fn send_direct(&mut self, original: &Original, sink: &mut Sink<'_>) {
-        let next = self.last_out + 1;
-        let map = self
-            .map
-            .get_or_insert_with(|| SequenceMap::new(original.seq, next));
         // After coded packets what they covered must not come again.
         let covered = original.ticks > 0 && original.at < self.repeated_until;
-        match map.map(original.seq) {
+        match self.outlet.map(original) {
             Some(seq) if !covered => {
                 self.cursor = self.cursor.max(original.end());
-                self.send(self.as_is(original, seq), sink);
+                self.outlet.send_as(seq, original, sink);
             }
             _ => sink.stats.outdated += 1,
         }
@@ -412,31 +361,7 @@ impl Leg {
 
     fn send_in_turn(&mut self, original: &Original, sink: &mut Sink<'_>) {
         self.cursor = self.cursor.max(original.end());
-        self.send(self.as_is(original, self.last_out + 1), sink);
-    }
-
-    fn as_is(&self, original: &Original, seq: u64) -> OutPacket {
-        let unwrap = original.kind == PayloadKind::Red && !self.caps.red && original.ticks > 0;
-        let (kind, payload) = if unwrap {
-            (PayloadKind::Opus, original.primary.clone())
-        } else {
-            (original.kind, original.payload.clone())
-        };
-        OutPacket {
-            kind,
-            seq,
-            timestamp: original.at as u32,
-            marker: original.marker,
-            payload,
-        }
-    }
-
-    fn send(&mut self, packet: OutPacket, sink: &mut Sink<'_>) {
-        let bytes = sink.stats.on_wire(packet.payload.len());
-        self.savings.sent_bytes += bytes;
-        sink.stats.downlink.sent_bytes += bytes;
-        self.last_out = self.last_out.max(packet.seq);
-        sink.out.push_back(TapOutput::Send { leg: self.id, packet });
+        self.outlet.send_next(original, sink);
     }
 
     fn flush(&mut self, sink: &mut Sink<'_>) {
@@ -444,36 +369,22 @@ impl Leg {
     }
 
     fn flush_until(&mut self, until: u64, sink: &mut Sink<'_>) {
-        while let Some(held) = self.held.pop_front_if(|held| held.at < until) {
+        while let Some(held) = self.shelf.take_before(until) {
             sink.stats.rescued += 1;
             self.send_in_turn(&held, sink);
         }
     }
 
-    /// When the oldest group must go out, up to which timestamp, and whether all its frames are there.
-    fn deadline(&self, max_latency: Duration) -> Option<(Instant, u64, bool)> {
-        let front = self.held.front()?;
-        let Some(packet) = self.rung.packet() else {
-            return Some((front.taken, u64::MAX, false));
-        };
+    /// When the oldest group must go out.
+    fn deadline(&self, max_latency: Duration) -> Option<Deadline> {
+        let packet = self.rung.packet()?;
         // The coder may have gone over to longer packets already.
         let next = self
             .wanted
             .packet()
             .filter(|_| same_family(self.rung, self.wanted));
         let packet = next.map_or(packet, |next| packet.max(next));
-        let bridged = front.at.saturating_sub(self.cursor) <= BRIDGE_TICKS;
-        let start = if bridged { self.cursor } else { front.at };
-        let until = start + packet.frames() as u64 * super::original::FRAME_TICKS;
-        let wait = max_latency + SLACK;
-        Some(match self.held.iter().find(|held| held.end() >= until) {
-            Some(last) => (last.taken + wait, until, true),
-            None => (
-                front.taken + packet.duration() + wait + STRAGGLER,
-                u64::MAX,
-                false,
-            ),
-        })
+        self.shelf.deadline(packet, self.cursor, max_latency)
     }
 }
 
@@ -482,14 +393,5 @@ fn turn(from: Rung, to: Rung) -> Turn {
     match (wire_bitrate(from), wire_bitrate(to)) {
         (Some(from), Some(to)) => from.cmp(&to).into(),
         _ => Turn::Aside,
-    }
-}
-
-/// Whether the publisher's own coding is one this leg's receiver decodes without help.
-pub(super) fn playable(caps: &LegCaps, coding: InKind, model: Option<u16>) -> bool {
-    match (coding, model) {
-        (InKind::Opus, _) => true,
-        (InKind::Aic, Some(model)) => caps.models.contains(&model),
-        (InKind::Aic, None) => false,
     }
 }

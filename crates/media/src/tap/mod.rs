@@ -5,10 +5,14 @@
 //! ever missing, sent twice or out of order because of AIC. Without an active policy the core is never touched.
 
 mod decide;
+mod feed;
 mod growth;
+mod judge;
 mod leg;
 mod original;
+mod outlet;
 mod own;
+mod shelf;
 mod source;
 mod stats;
 mod steer;
@@ -44,6 +48,8 @@ pub struct AudioPacket {
     pub timestamp: u32,
     /// RTP marker: a talk spurt begins.
     pub marker: bool,
+    /// Bytes of its RTP header beyond the twelve that each has.
+    pub extensions: usize,
     /// RTP payload; empty for padding.
     pub payload: Arc<[u8]>,
     /// When it arrived.
@@ -76,6 +82,8 @@ pub struct PublisherCaps {
     pub steerable: bool,
     /// By itself it sends RED.
     pub red: bool,
+    /// It says that it sends two channels.
+    pub stereo: bool,
 }
 
 /// A packet for one leg.

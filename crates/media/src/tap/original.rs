@@ -26,6 +26,8 @@ pub(super) struct Original {
     /// Audio it holds in RTP ticks; 0 when it could not be read.
     pub ticks: u64,
     pub marker: bool,
+    /// Bytes of its RTP header beyond the twelve that each has.
+    pub extensions: usize,
     pub kind: PayloadKind,
     pub payload: Arc<[u8]>,
     /// The Opus packet inside RED; the payload itself otherwise.
@@ -35,7 +37,7 @@ pub(super) struct Original {
     pub model: Option<u16>,
     /// Rate of an AIC payload.
     pub rate: Option<NeuralRate>,
-    /// At most one byte of Opus, or a description of noise: the talker pauses.
+    /// Opus without sound (RFC 6716 section 3.1: no frame has a byte), or a description of noise: the talker pauses.
     pub dtx: bool,
     pub stereo: bool,
     pub taken: Instant,
@@ -80,6 +82,7 @@ impl Reader {
                 at,
                 ticks: 0,
                 marker: packet.marker,
+                extensions: packet.extensions,
                 kind: packet.kind,
                 primary: packet.payload.clone(),
                 payload: packet.payload,
@@ -110,7 +113,12 @@ impl Reader {
             }
             original.primary = red.primary().payload.into();
         }
-        if original.primary.len() <= 1 {
+        let silent = match original.primary[..] {
+            [] | [_] => true,
+            [toc, _] => toc & 3 == 3,
+            _ => false,
+        };
+        if silent {
             original.dtx = true;
             original.ticks = FRAME_TICKS;
             reading.readable = !original.primary.is_empty();

@@ -3,9 +3,9 @@
 use auralink_engine::{InKind, wire_bitrate};
 use auralink_types::{Bitrate, Lean, Neural, NeuralRate, PacketTime, Rung, SourceCodec};
 
-use super::PayloadKind;
 use super::original::{Original, packet_time};
 use super::stats::on_wire;
+use super::{LegCaps, PayloadKind};
 
 /// Audio measured before the source's rate is believed: 1 s.
 const MEASURED_TICKS: u64 = 48_000;
@@ -61,6 +61,18 @@ impl Source {
             }
         }
         same
+    }
+
+    /// Whether it is coded so that a receiver decodes it without help.
+    pub(super) fn is_playable(&self, caps: &LegCaps) -> bool {
+        self.coding == InKind::Opus || self.model.is_some_and(|model| caps.models.contains(&model))
+    }
+
+    /// Whether two channels come; `None` until enough was heard to say that they don't. An Opus encoder that joins equal
+    /// channels says so in each packet; that two channels are alike although both are coded only a decoder could tell.
+    pub(super) fn sends_stereo(&self) -> Option<bool> {
+        let known = self.stereo || self.wire_bitrate().is_some();
+        known.then_some(self.stereo)
     }
 
     /// Whole-wire rate. `None` until enough was heard; AIC packets are all alike, so the first one tells.

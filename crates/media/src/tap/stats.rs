@@ -1,13 +1,14 @@
 //! Plain counters of a tap and the snapshot made of them.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use auralink_engine::{EXTENSION_BYTES, Phase, Prediction};
 use auralink_quality::savings::{SavingsMeter, wire_bytes};
 use auralink_types::{Mos, NetworkClass, Reason, Rung, SavingsBasis};
 
 use super::leg::Leg;
-use super::original::FRAME_TICKS;
+use super::original::{FRAME_TICKS, Original};
+use super::own::{BARE_HEADER, FULL_HEADER, Made, Side};
 use super::{AudioTap, LegId};
 
 /// Compute times remembered between two snapshots; beyond it the oldest go.
@@ -101,11 +102,11 @@ impl AudioTap {
             frames: self.stats.ticks / FRAME_TICKS,
             compute_p50: times.map(|(median, _)| median),
             compute_p99: times.map(|(_, p99)| p99),
-            quality: self.quality.filter(|_| coded.is_some()).map(|(_, mos)| mos),
+            quality: self.judge.quality.filter(|_| coded.is_some()).map(|(_, mos)| mos),
             expected: coded
                 .or(source.filter(|_| known.is_some()))
                 .filter(|rung| *rung != Rung::Original)
-                .map(|rung| self.calibration.predict(rung)),
+                .map(|rung| self.judge.calibration.predict(rung)),
             prediction: self.predict(),
             fallbacks: self.stats.fallbacks,
             bad_input: self.stats.bad_input,
@@ -116,6 +117,43 @@ impl AudioTap {
             rescued: self.stats.rescued,
             source,
             legs: self.legs.iter().map(leg_snapshot).collect(),
+        }
+    }
+
+    /// Counts a packet that came, and what it stands for.
+    pub(super) fn count(&mut self, now: Instant, original: &Original) {
+        let made = self.made();
+        let stand_in = self.own.stand_in(original);
+        if !self.steer.may_still_thin(now) && !matches!(made, Made::AtRate(_)) {
+            self.own.hear(original, stand_in, made);
+        }
+        let before = |side| self.own.cost(original, stand_in, made, side);
+        self.stats.uplink.original_bytes += before(Side::Up);
+        self.stats.uplink.sent_bytes += wire_bytes(original.payload.len(), original.extensions) as u64;
+        for leg in &mut self.legs {
+            let red = leg.caps.red;
+            let before = before(Side::Down { red });
+            leg.outlet.savings.original_bytes += before;
+            self.stats.downlink.original_bytes += before;
+        }
+    }
+
+    /// How the publisher makes packets now.
+    fn made(&self) -> Made {
+        let exceeds = |rate| self.source.is_some_and(|source| source.exceeds(rate));
+        match self.steer.asked_rate() {
+            _ if !self.policy.active => Made::Freely,
+            Some(rate) if !exceeds(rate) => Made::AtRate(rate),
+            _ => Made::AtOwnRate,
+        }
+    }
+
+    /// Bytes of the header extensions on the lines of listeners.
+    pub(super) fn extensions(&self) -> usize {
+        if self.policy.active {
+            BARE_HEADER
+        } else {
+            FULL_HEADER
         }
     }
 }
@@ -131,7 +169,7 @@ fn leg_snapshot(leg: &Leg) -> LegSnapshot {
             .filter(|_| leg.wanted != Rung::Original)
             .or(leg.reason),
         network: leg.network.class(),
-        savings: leg.savings,
+        savings: leg.outlet.savings,
     }
 }
 

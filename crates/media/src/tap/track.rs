@@ -8,13 +8,14 @@ use auralink_engine::{
     Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, ProbeGate,
     Processor, Refused, StreamId,
 };
-use auralink_quality::Content;
-use auralink_quality::savings::wire_bytes;
-use auralink_types::{Bitrate, Mos, Policy, Reason, Rung, TrackId};
+use auralink_types::{Bitrate, Policy, Reason, Rung, TrackId};
 
-use super::leg::{Leg, Sink, playable};
+use super::feed::Feed;
+use super::judge::Judge;
+use super::leg::Leg;
 use super::original::{Original, Reader};
-use super::own::{BARE_HEADER, FULL_HEADER, Made, Own, Side};
+use super::outlet::Sink;
+use super::own::Own;
 use super::source::Source;
 use super::stats::Stats;
 use super::steer::Steer;
@@ -22,14 +23,6 @@ use super::{AudioPacket, LegCaps, LegId, PublisherCaps, TapEvent, TapOutput};
 
 /// How often decisions are looked at again without a cause.
 pub(super) const REVIEW: Duration = Duration::from_secs(1);
-/// A measured score this far under the floor is a breach; less moves the ladder only. The estimator errs by about
-/// as much.
-const BREACH: f32 = 0.08;
-/// A breach this long counts; the estimate itself looks back over 3 s.
-const BREACH_TIME: Duration = Duration::from_millis(500);
-/// Frames whose time of arrival is remembered.
-const TAKEN_MAX: usize = 32;
-
 /// The tap of one published audio track.
 pub struct AudioTap {
     pub(super) track: TrackId,
@@ -40,28 +33,15 @@ pub struct AudioTap {
     pub(super) steer: Steer,
     pub(super) own: Own,
     pub(super) uplink: NetworkAnalyzer,
-    pub(super) calibration: Calibration,
+    pub(super) judge: Judge,
     pub(super) stats: Stats,
     pub(super) out: VecDeque<TapOutput>,
-    pub(super) stream: Option<StreamId>,
-    pub(super) rungs: Vec<Rung>,
+    pub(super) feed: Feed,
     /// Model of the core when it was last asked.
     pub(super) core_model: Option<u16>,
     /// The core's model wants an accelerator that is not there.
     pub(super) no_accelerator: bool,
     pub(super) source: Option<Source>,
-    /// End of the audio handed to the core.
-    pub(super) fed: u64,
-    /// End and arrival of the frames fed last.
-    pub(super) taken: VecDeque<(u64, Instant)>,
-    pub(super) quality: Option<(Rung, Mos)>,
-    /// What the core says the source sounds like.
-    pub(super) content: Content,
-    pub(super) learned_at: Option<Instant>,
-    /// A rung measured well under the floor, and since when.
-    pub(super) breach: Option<(Rung, Instant)>,
-    /// A breach lasted: the next review may raise rungs out of turn.
-    pub(super) breached: bool,
     pub(super) review_at: Instant,
     pub(super) in_session: bool,
 }
@@ -78,21 +58,13 @@ impl AudioTap {
             reader: Reader::default(),
             steer: Steer::new(),
             uplink: NetworkAnalyzer::default(),
-            calibration: Calibration::default(),
+            judge: Judge::new(),
             stats: Stats::default(),
             out: VecDeque::new(),
-            stream: None,
-            rungs: Vec::new(),
+            feed: Feed::default(),
             core_model: None,
             no_accelerator: false,
             source: None,
-            fed: 0,
-            taken: VecDeque::new(),
-            quality: None,
-            content: Content::Unknown,
-            learned_at: None,
-            breach: None,
-            breached: false,
             review_at: now,
             in_session: false,
         };
@@ -103,7 +75,7 @@ impl AudioTap {
 
     /// The core's stream of this track, for routing outcomes.
     pub fn stream(&self) -> Option<StreamId> {
-        self.stream
+        self.feed.stream()
     }
 
     /// Puts another policy in force. One that is not active counts from this call on; the core hears of it with
@@ -131,11 +103,8 @@ impl AudioTap {
             };
             for leg in &mut self.legs {
                 leg.stay_original(reason);
-                if self
-                    .source
-                    .is_none_or(|source| playable(&leg.caps, source.coding, source.model))
-                {
-                    leg.go_direct(now, Some(reason), &mut sink(&mut self.out, &mut self.stats));
+                if self.source.is_none_or(|source| source.is_playable(&leg.caps)) {
+                    leg.go_direct(now, Some(reason), &mut Sink::new(&mut self.out, &mut self.stats));
                 }
             }
         }
@@ -148,13 +117,13 @@ impl AudioTap {
         match self.legs.iter_mut().find(|leg| leg.id == id) {
             Some(leg) => {
                 let vetoed = caps.opted_out;
-                leg.caps = caps;
+                leg.set_caps(caps);
                 if vetoed {
                     leg.stay_original(Reason::OptOut);
                     leg.go_direct(
                         now,
                         Some(Reason::OptOut),
-                        &mut sink(&mut self.out, &mut self.stats),
+                        &mut Sink::new(&mut self.out, &mut self.stats),
                     );
                 }
             }
@@ -230,7 +199,7 @@ impl AudioTap {
         if !reading.readable {
             self.stats.bad_input += 1;
             for leg in &mut self.legs {
-                leg.handle_unreadable(&original, &mut sink(&mut self.out, &mut self.stats));
+                leg.handle_unreadable(&original, &mut Sink::new(&mut self.out, &mut self.stats));
             }
             return;
         }
@@ -244,30 +213,21 @@ impl AudioTap {
             self.review(now, core);
         }
         for leg in &mut self.legs {
-            leg.handle_original(now, &original, &mut sink(&mut self.out, &mut self.stats));
+            leg.handle_original(now, &original, &mut Sink::new(&mut self.out, &mut self.stats));
         }
-        if self.stream.is_some() {
-            for earlier in reading.earlier {
-                // What was lost and came along with a later packet is as good as new.
-                if earlier.at >= self.fed && self.fed > 0 && earlier.at + earlier.ticks <= original.at {
-                    self.feed(
-                        now,
-                        earlier.at,
-                        earlier.ticks,
-                        InKind::Opus,
-                        earlier.payload,
-                        core,
-                    );
-                }
+        for earlier in reading.earlier {
+            if self.feed.lacks(&earlier, original.at) {
+                let at = (InKind::Opus, earlier.at, earlier.ticks);
+                self.submit(now, at, earlier.payload, core);
             }
-            let payload = original.primary.clone();
-            self.feed(now, original.at, original.ticks, original.coding, payload, core);
         }
+        let at = (original.coding, original.at, original.ticks);
+        self.submit(now, at, original.primary.clone(), core);
     }
 
     /// Takes an outcome of the core; one of another stream is ignored.
     pub fn handle_outcome(&mut self, now: Instant, outcome: &Outcome, core: &mut dyn Processor) {
-        if self.stream != Some(outcome.stream()) {
+        if self.feed.stream() != Some(outcome.stream()) {
             return;
         }
         match outcome {
@@ -286,13 +246,13 @@ impl AudioTap {
         let mut turned = false;
         for leg in &mut self.legs {
             let before = leg.fallback.phase();
-            leg.handle_timeout(now, limit, gate, &mut sink(&mut self.out, &mut self.stats));
+            leg.handle_timeout(now, limit, gate, &mut Sink::new(&mut self.out, &mut self.stats));
             if leg.fallback.phase() != before {
                 turned = true;
                 // Other content may have come by: the trial starts from what is generally expected.
                 if leg.fallback.phase() == Phase::Probation && leg.fallback.reason() == Some(Reason::Quality)
                 {
-                    self.calibration = Calibration::default();
+                    self.judge.calibration = Calibration::default();
                 }
             }
         }
@@ -308,7 +268,7 @@ impl AudioTap {
 
     /// When [`Self::handle_timeout`] wants to be called.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let busy = self.policy.active || self.stream.is_some() || self.steer.steers();
+        let busy = self.policy.active || self.feed.stream().is_some() || self.steer.steers();
         let review = busy.then_some(self.review_at);
         let limit = self.policy.max_latency;
         let legs = self.legs.iter().filter_map(|leg| leg.poll_timeout(limit)).min();
@@ -318,43 +278,6 @@ impl AudioTap {
     /// Ends the stream at the core; to be called before the tap is dropped.
     pub fn close(&mut self, core: &mut dyn Processor) {
         self.drop_stream(core);
-    }
-
-    fn count(&mut self, now: Instant, original: &Original) {
-        let made = self.made();
-        if !self.steer.may_still_thin(now) && !matches!(made, Made::AtRate(_)) {
-            self.own.hear(original);
-        }
-        let before = self.own.cost(original, made, Side::Up);
-        self.stats.uplink.original_bytes += before;
-        self.stats.uplink.sent_bytes += match made {
-            Made::Freely => before,
-            _ => wire_bytes(original.payload.len(), 0) as u64,
-        };
-        for leg in &mut self.legs {
-            let red = leg.caps.red;
-            let before = self.own.cost(original, made, Side::Down { red });
-            leg.savings.original_bytes += before;
-            self.stats.downlink.original_bytes += before;
-        }
-    }
-
-    /// How the publisher makes packets now.
-    pub(super) fn made(&self) -> Made {
-        let exceeds = |rate| self.source.is_some_and(|source| source.exceeds(rate));
-        match self.steer.asked_rate() {
-            _ if !self.policy.active => Made::Freely,
-            Some(rate) if !exceeds(rate) => Made::AtRate(rate),
-            _ => Made::AtOwnRate,
-        }
-    }
-
-    fn extensions(&self) -> usize {
-        if self.policy.active {
-            BARE_HEADER
-        } else {
-            FULL_HEADER
-        }
     }
 
     fn note_source(&mut self, now: Instant, original: &Original) {
@@ -368,117 +291,83 @@ impl AudioTap {
         }
     }
 
-    fn feed(
+    fn submit(
         &mut self,
         now: Instant,
-        at: u64,
-        ticks: u64,
-        kind: InKind,
+        (kind, timestamp, ticks): (InKind, u64, u64),
         payload: Arc<[u8]>,
         core: &mut dyn Processor,
     ) {
-        let Some(stream) = self.stream.filter(|_| at >= self.fed) else {
-            return;
-        };
         let frame = InFrame {
             kind,
-            timestamp: at,
+            timestamp,
             payload,
             deadline: now + self.policy.max_latency,
         };
-        match core.submit(stream, frame) {
-            Ok(()) => {
-                self.fed = at + ticks;
-                if self.taken.len() == TAKEN_MAX {
-                    self.taken.pop_front();
-                }
-                self.taken.push_back((self.fed, now));
-            }
+        match self.feed.submit(now, frame, ticks, core) {
+            Ok(()) => {}
             Err(Refused::Full) => {
                 for leg in self.legs.iter_mut().filter(|leg| leg.wanted != Rung::Original) {
-                    leg.bad(now, Reason::Overload, &mut sink(&mut self.out, &mut self.stats));
+                    leg.bad(
+                        now,
+                        Reason::Overload,
+                        &mut Sink::new(&mut self.out, &mut self.stats),
+                    );
                 }
             }
             Err(refused) => {
-                core.close(stream);
+                self.feed.close(core);
                 self.lose_stream(now, refused.reason());
             }
         }
     }
 
     fn handle_coded(&mut self, now: Instant, packet: &Coded) {
-        if let Some(mos) = packet.quality {
-            self.learn(now, packet.rung, mos);
+        if let Some(mos) = packet.quality
+            && self.judge.learn(now, packet.rung, mos, self.policy.floor)
+        {
+            self.fail_trials(now, packet.rung);
         }
-        if packet.content != self.content {
-            self.content = packet.content;
+        if packet.content != self.judge.content {
+            self.judge.content = packet.content;
             self.review_at = now;
         }
-        let end = packet.timestamp + packet.samples;
-        let complete = self.taken.iter().find(|(fed, _)| *fed >= end);
-        let limit = self.policy.max_latency + Duration::from_millis(10);
-        let timely = complete.is_none_or(|(_, taken)| now.saturating_duration_since(*taken) <= limit);
+        let timely = self.feed.is_timely(now, packet, self.policy.max_latency);
         for leg in &mut self.legs {
-            leg.handle_coded(now, packet, timely, &mut sink(&mut self.out, &mut self.stats));
+            leg.handle_coded(
+                now,
+                packet,
+                timely,
+                &mut Sink::new(&mut self.out, &mut self.stats),
+            );
         }
         self.expect_growth();
     }
 
-    fn learn(&mut self, now: Instant, rung: Rung, mos: Mos) {
-        let worst = self.quality.is_none_or(|(of, old)| of == rung || mos < old);
-        if worst {
-            self.quality = Some((rung, mos));
-        }
-        let due = self
-            .learned_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= REVIEW);
-        if mos.score().value() + BREACH >= self.policy.floor.value() {
-            self.breach = self.breach.filter(|(of, _)| *of != rung);
-            if due {
-                self.learned_at = Some(now);
-                self.calibration.learn(rung, mos);
-            }
-            return;
-        }
-        let since = match self.breach {
-            Some((of, since)) if of == rung => since,
-            _ => now,
-        };
-        self.breach = Some((rung, since));
-        if now.saturating_duration_since(since) < BREACH_TIME {
-            return;
-        }
-        self.breach = None;
-        self.breached = true;
-        self.calibration.learn_at_once(rung, mos);
+    /// The rung is well under the floor.
+    fn fail_trials(&mut self, now: Instant, rung: Rung) {
         self.review_at = now;
         for leg in self.legs.iter_mut().filter(|leg| leg.wanted == rung) {
             if leg.fallback.phase() == Phase::Probation {
-                leg.bad(now, Reason::Quality, &mut sink(&mut self.out, &mut self.stats));
+                leg.bad(
+                    now,
+                    Reason::Quality,
+                    &mut Sink::new(&mut self.out, &mut self.stats),
+                );
             }
         }
     }
 
     pub(super) fn lose_stream(&mut self, now: Instant, reason: Reason) {
-        self.stream = None;
-        self.rungs.clear();
-        self.taken.clear();
+        self.feed.forget();
         for leg in self.legs.iter_mut().filter(|leg| leg.wanted != Rung::Original) {
-            leg.dead(now, reason, &mut sink(&mut self.out, &mut self.stats));
+            leg.dead(now, reason, &mut Sink::new(&mut self.out, &mut self.stats));
         }
         self.hint(now, true);
     }
 
     pub(super) fn drop_stream(&mut self, core: &mut dyn Processor) {
-        if let Some(stream) = self.stream.take() {
-            core.close(stream);
-        }
-        self.rungs.clear();
-        self.taken.clear();
-        self.quality = None;
+        self.feed.close(core);
+        self.judge.quality = None;
     }
-}
-
-pub(super) fn sink<'a>(out: &'a mut VecDeque<TapOutput>, stats: &'a mut Stats) -> Sink<'a> {
-    Sink { out, stats }
 }

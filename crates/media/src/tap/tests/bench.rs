@@ -186,6 +186,8 @@ pub struct Bench {
     pub now: Instant,
     pub seq: u64,
     pub timestamp: u32,
+    /// Header extensions of the publisher's packets.
+    pub extensions: usize,
     pub sent: BTreeMap<LegId, Vec<(Instant, OutPacket)>>,
     pub events: Vec<(Instant, TapEvent)>,
     /// Wishes, and whether the rate was left alone.
@@ -214,6 +216,7 @@ impl Bench {
             now,
             seq: 5000,
             timestamp: u32::MAX - 100 * 960,
+            extensions: 0,
             sent: BTreeMap::new(),
             events: Vec::new(),
             hints: Vec::new(),
@@ -240,6 +243,7 @@ impl Bench {
             seq: self.seq,
             timestamp: self.timestamp,
             marker: false,
+            extensions: self.extensions,
             payload: payload.into(),
             received: self.now,
         };

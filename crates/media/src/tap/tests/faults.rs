@@ -70,6 +70,7 @@ fn a_dead_core_turns_a_neural_publisher_to_opus_at_once_where_a_listener_depends
         models: vec![MODEL],
         steerable: true,
         red: true,
+        stereo: false,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());

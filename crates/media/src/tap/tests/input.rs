@@ -166,6 +166,7 @@ fn random_payloads_and_every_truncation_do_no_harm() {
             seq: rng.random_range(0..u64::from(u32::MAX)),
             timestamp: rng.random(),
             marker: rng.random(),
+            extensions: rng.random_range(0..64),
             payload: shared(&payload),
             received: bench.now,
         };

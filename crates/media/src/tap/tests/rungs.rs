@@ -96,6 +96,7 @@ fn what_a_steered_publisher_is_about_to_send_is_not_coded_meanwhile() {
         models: vec![MODEL],
         steerable: true,
         red: true,
+        stereo: false,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
@@ -120,6 +121,7 @@ fn a_publisher_who_does_not_do_what_he_is_asked_is_coded_after_three_seconds() {
         models: vec![MODEL],
         steerable: true,
         red: true,
+        stereo: false,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), stock_caps());
@@ -136,6 +138,7 @@ fn the_neural_codec_is_never_asked_for_while_somebody_cannot_decode_it() {
         models: vec![MODEL],
         steerable: true,
         red: true,
+        stereo: false,
     };
     let low = policy(ConfigChange {
         min_quality_score: Some(0.2),
@@ -280,6 +283,7 @@ fn a_steerable_publisher_is_asked_for_the_cheapest_source_that_serves_every_leg(
         models: vec![MODEL],
         steerable: true,
         red: true,
+        stereo: false,
     };
     let low = policy(ConfigChange {
         min_quality_score: Some(0.2),

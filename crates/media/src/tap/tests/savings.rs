@@ -39,6 +39,7 @@ impl Client {
     /// Sends as they like for so long; bytes on the wire by the sizes of what is sent.
     fn speak_freely(&mut self, bench: &mut Bench, ms: u64) -> u64 {
         let mut wire = 0;
+        bench.extensions = extension_bytes(Preset::STOCK.extensions);
         for _ in 0..ms / 20 {
             let block = self.encode(self.rate, 20);
             let (kind, payload) = if self.red {
@@ -57,6 +58,7 @@ impl Client {
     /// Does what was asked for; bytes on the wire likewise.
     fn obey(&mut self, bench: &mut Bench, ms: u64) -> u64 {
         let mut wire = 0;
+        bench.extensions = 0;
         for _ in 0..ms / 60 {
             let rate = match bench.hints.last() {
                 Some((_, hint, false)) => match hint.source {
@@ -113,6 +115,7 @@ fn whatever_a_stock_client_sends_unasked_is_what_its_savings_are_counted_from() 
             models: Vec::new(),
             steerable: true,
             red: announces_red,
+            stereo: false,
         };
         let mut bench = Bench::new(off.clone(), caps);
         if !offers_red {
@@ -132,6 +135,7 @@ fn whatever_a_stock_client_sends_unasked_is_what_its_savings_are_counted_from() 
             models: Vec::new(),
             steerable: true,
             red: announces_red,
+            stereo: false,
         };
         let mut bench = Bench::new(adaptive(), caps);
         if !offers_red {
@@ -160,6 +164,7 @@ fn a_listener_without_red_is_not_said_to_have_been_spared_it() {
         models: Vec::new(),
         steerable: true,
         red: true,
+        stereo: false,
     };
     let mut bench = Bench::new(adaptive(), caps);
     bench.tap.add_leg(bench.now, LegId(1), LegCaps::default());
@@ -176,6 +181,7 @@ fn an_aic_client_is_counted_from_what_its_own_encoder_makes_and_from_a_preset_be
         models: vec![MODEL],
         steerable: true,
         red,
+        stereo: false,
     };
     for (kbps, red) in [(24, false), (24, true), (48, true)] {
         let off = auralink_types::AicConfig::default().policy();
@@ -214,6 +220,7 @@ fn nobody_is_believed_to_send_more_than_a_stock_client_and_reports_grow_old() {
         models: vec![MODEL],
         steerable: true,
         red: false,
+        stereo: false,
     };
     let claimed = |told: Option<Bitrate>| {
         let mut bench = Bench::new(adaptive(), caps.clone());
@@ -231,4 +238,61 @@ fn nobody_is_believed_to_send_more_than_a_stock_client_and_reports_grow_old() {
         told.count() < 30,
         "a client that tells no more is not timed any more"
     );
+}
+
+/// Talks for 1.2 s and is silent for 3 s, again and again, with discontinuous transmission: a packet without sound announces
+/// a pause, and one of noise breaks it every 0.6 s. Bytes on the wire.
+fn speak_with_pauses(bench: &mut Bench, red: bool, rate: Bitrate, ms: u64) -> u64 {
+    let toc = if ms == 60 { 0x58 } else { 0x78 };
+    let mut wire = 0;
+    let mut previous = Vec::new();
+    let mut send = |bench: &mut Bench, bytes: u64, until_next: u64| {
+        let mut block = vec![toc, b'O'];
+        block.resize(bytes as usize, 0);
+        let (kind, payload) = if red {
+            (PayloadKind::Red, wrapped(&previous, &block))
+        } else {
+            (PayloadKind::Opus, block.clone())
+        };
+        previous = if until_next == ms { block } else { Vec::new() };
+        wire += wire_bytes(payload.len(), bench.extensions) as u64;
+        bench.deliver(kind, payload, until_next as u32 * 48);
+        bench.pass(until_next);
+    };
+    let sound = rate.as_bps() * ms / 8000;
+    for _ in 0..10 {
+        for _ in 0..1_200 / ms {
+            send(bench, sound, ms);
+        }
+        for _ in 0..5 {
+            send(bench, 1, 600 - ms);
+            send(bench, sound, ms);
+        }
+    }
+    wire
+}
+
+#[test]
+fn what_breaks_a_pause_for_a_moment_stands_for_one_packet_however_long_packets_are() {
+    let caps = |red| PublisherCaps {
+        red,
+        steerable: true,
+        ..PublisherCaps::default()
+    };
+    let off = auralink_types::AicConfig::default().policy();
+    for red in [false, true] {
+        let mut bench = Bench::new(off.clone(), caps(red));
+        bench.extensions = extension_bytes(Preset::STOCK.extensions);
+        let free = speak_with_pauses(&mut bench, red, Bitrate::kbps(32), 20);
+        let mut bench = Bench::new(adaptive(), caps(red));
+        Client::new(32, false).obey(&mut bench, 6_000);
+        let before = bench.tap.snapshot().uplink;
+        let sent = speak_with_pauses(&mut bench, false, Bitrate::kbps(12), 60);
+        let thinned = since(bench.tap.snapshot().uplink, before);
+        assert_eq!(thinned.sent_bytes, sent);
+        assert!(
+            within(thinned.original_bytes, free, 3),
+            "{red}: {thinned:?} of {free}"
+        );
+    }
 }

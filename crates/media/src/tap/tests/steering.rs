@@ -14,6 +14,7 @@ fn stock_publisher() -> PublisherCaps {
         models: Vec::new(),
         steerable: true,
         red: true,
+        stereo: false,
     }
 }
 
@@ -202,4 +203,65 @@ fn a_second_in_which_nothing_was_measured_has_no_quality_and_nobody_sends_a_rung
     let snapshot = bench.tap.snapshot();
     assert_eq!(snapshot.source, Some(Rung::Lean(asked)));
     assert!(snapshot.expected.is_some() && snapshot.quality.is_none());
+}
+
+#[test]
+fn listeners_are_spared_what_a_publisher_does_not_spare_and_get_it_untouched_again_when_they_do() {
+    let (mut bench, asked) = asked();
+    let sent = |bench: &mut Bench, rate, ms| {
+        let before = bench.tap.snapshot().downlink;
+        talk_60_for(bench, rate, ms);
+        let after = bench.tap.snapshot().downlink;
+        (after.original_bytes - before.original_bytes) as f64 / (after.sent_bytes - before.sent_bytes) as f64
+    };
+    for _ in 0..3 {
+        talk_60_for(&mut bench, Bitrate::kbps(46), 12_000);
+        assert!(matches!(bench.rung(1), Rung::Lean(_)), "not obeyed");
+        // The bench's coded packets are of 30 bytes.
+        let times = sent(&mut bench, Bitrate::kbps(46), 6_000);
+        assert!(times > 8.0, "{times}");
+        talk_60_for(&mut bench, asked.bitrate, 12_000);
+        assert_eq!(bench.rung(1), Rung::Original, "obeyed");
+    }
+    bench.assert_seamless(1, 60);
+}
+
+/// A call with a publisher who says that they send two channels.
+fn said_to_be_stereo() -> Bench {
+    let caps = PublisherCaps {
+        stereo: true,
+        red: false,
+        ..stock_publisher()
+    };
+    let mut bench = Bench::new(adaptive(), caps);
+    bench.tap.add_leg(bench.now, LegId(1), stock_caps());
+    bench.drain();
+    assert!(bench.hints.is_empty(), "nothing was heard");
+    bench
+}
+
+#[test]
+fn a_track_said_to_be_stereo_that_comes_in_one_channel_is_saved_like_any_voice() {
+    let mut bench = said_to_be_stereo();
+    bench.talk_for(3_000);
+    assert!(
+        matches!(bench.hints.first(), Some((_, hint, _)) if matches!(hint.source, SourceCodec::Lean(_))),
+        "{:?}",
+        bench.hints
+    );
+    assert!(matches!(bench.rung(1), Rung::Lean(_)));
+}
+
+#[test]
+fn a_track_that_comes_in_two_channels_is_left_alone_also_when_it_begins_with_one() {
+    let mut bench = said_to_be_stereo();
+    bench.talk_for(200);
+    for _ in 0..500 {
+        let mut payload = plain(160);
+        payload[0] |= 0x04;
+        bench.deliver(PayloadKind::Opus, payload, 960);
+        bench.pass(20);
+    }
+    assert!(bench.hints.is_empty(), "{:?}", bench.hints);
+    assert_eq!(bench.rung(1), Rung::Original);
 }
