@@ -153,6 +153,7 @@ pub fn call(
                 seq,
                 timestamp: packet.timestamp,
                 marker: packet.marker,
+                extensions: EXTENSION_BYTES,
                 payload: packet.payload.into(),
                 received: line.now,
             };

@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use auralink_engine::PolicyBook;
 use auralink_store::{Exposure, NewAlert, Severity, Store, StoreError, Timestamp};
-use auralink_types::{Event, MetricRow, SessionId, TenantId};
+use auralink_types::{AlertKind, Event, MetricRow, SessionId, TenantId};
 use metrics::counter;
 use tokio::sync::mpsc;
 
-use crate::alert::{AlertEngine, AlertKind, AlertRules, Change, Subject};
+use crate::alert::{AlertEngine, AlertRules, Change, Subject};
 use crate::baseline::Baselines;
 use crate::clock::Clock;
 use crate::metrics as figures;
@@ -154,7 +154,7 @@ impl Task {
                             tenant: tenant.clone(),
                             session: alert.session_id.zip(alert.user_id),
                         };
-                        self.engine.restore(subject, ours(alert.kind));
+                        self.engine.restore(subject, alert.kind);
                     }
                 }
                 Err(error) => tracing::warn!(%error, "open alerts cannot be read"),
@@ -256,11 +256,8 @@ impl Task {
         let alert = NewAlert {
             tenant: tenant.clone(),
             key,
-            kind: theirs(change.kind),
-            severity: match change.kind.severity() {
-                "critical" => Severity::Critical,
-                _ => Severity::Warning,
-            },
+            kind: change.kind,
+            severity: severity(change.kind),
             user: session.as_ref().map(|(_, user)| user.clone()),
             session: session.as_ref().map(|(session, _)| session.clone()),
             message: change.message(),
@@ -272,23 +269,10 @@ impl Task {
     }
 }
 
-/// The store's kind of ours.
-pub(crate) fn theirs(kind: AlertKind) -> auralink_store::AlertKind {
+/// Critical where calls suffer or soon will.
+const fn severity(kind: AlertKind) -> Severity {
     match kind {
-        AlertKind::FallbackRate => auralink_store::AlertKind::FallbackRate,
-        AlertKind::Quality => auralink_store::AlertKind::Quality,
-        AlertKind::Latency => auralink_store::AlertKind::Latency,
-        AlertKind::ErrorBudget => auralink_store::AlertKind::ErrorBudget,
-        AlertKind::Capacity => auralink_store::AlertKind::Capacity,
-    }
-}
-
-fn ours(kind: auralink_store::AlertKind) -> AlertKind {
-    match kind {
-        auralink_store::AlertKind::FallbackRate => AlertKind::FallbackRate,
-        auralink_store::AlertKind::Quality => AlertKind::Quality,
-        auralink_store::AlertKind::Latency => AlertKind::Latency,
-        auralink_store::AlertKind::ErrorBudget => AlertKind::ErrorBudget,
-        auralink_store::AlertKind::Capacity => AlertKind::Capacity,
+        AlertKind::ErrorBudget | AlertKind::Capacity => Severity::Critical,
+        AlertKind::FallbackRate | AlertKind::Quality | AlertKind::Latency => Severity::Warning,
     }
 }

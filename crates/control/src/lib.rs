@@ -60,7 +60,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub use self::metrics::{UPKEEP_EVERY, prometheus, upkeep};
-pub use alert::{AlertEngine, AlertKind, AlertRules, CHECK_EVERY, Change, SESSIONS_MAX, Subject};
+pub use alert::{AlertEngine, AlertRules, CHECK_EVERY, Change, SESSIONS_MAX, Subject};
 pub use api::models::InstalledModel;
 pub use body::{BODY_MAX, BODY_TIMEOUT};
 pub use clock::{Clock, Now};

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use arc_swap::ArcSwap;
+use auralink_types::experiment::Unit;
 use auralink_types::{AicConfig, CallId, Policy, TenantId, UserKey};
 
-use crate::experiment::{Experiment, Unit};
+use crate::experiment::Experiment;
 
 /// Users with a policy of their own at most. Beyond it a new user is refused, never an old one forgotten: a
 /// forgotten opt-out would be a broken promise.
@@ -154,9 +155,9 @@ impl PolicyBook {
 #[cfg(test)]
 mod tests {
     use auralink_types::ConfigChange;
+    use auralink_types::experiment::Arm;
 
     use super::*;
-    use crate::experiment::Arm;
 
     #[test]
     fn an_unknown_user_has_aic_off_and_a_change_is_seen_with_its_version() {

@@ -35,7 +35,7 @@ pub use book::{BOOK_CAPACITY, BookFull, PolicyBook};
 pub use calibration::{Accuracy, Calibration};
 pub use cost::{EXTENSION_BYTES, header_bitrate, payload_bitrate, wire_bitrate};
 pub use damage::after_loss;
-pub use experiment::{ARMS, Arm, Experiment, NAME_MAX, Unit, WEIGHT_MAX, check_name};
+pub use experiment::Experiment;
 pub use experiment_outcome::{CONFIDENCE, Difference, Sample, UNITS_MIN};
 pub use fallback::{Fallback, Phase};
 pub use gate::ProbeGate;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auralink_types::{SessionId, TenantId, UserId, UserKey};
+use auralink_types::{AlertKind, SessionId, TenantId, UserId, UserKey};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
@@ -25,22 +25,6 @@ pub const ALERT_RAISED: &str = "aic.alert.raised";
 /// Likewise, when it is over.
 pub const ALERT_RESOLVED: &str = "aic.alert.resolved";
 
-/// What an alert is about.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum AlertKind {
-    /// Too many seconds begin with a fallback.
-    FallbackRate,
-    /// Quality under the floor.
-    Quality,
-    /// Frames take too long.
-    Latency,
-    /// The promise on fallbacks is being used up.
-    ErrorBudget,
-    /// The AI core has no room.
-    Capacity,
-}
-
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -53,13 +37,6 @@ pub enum Severity {
     Critical,
 }
 
-named!(AlertKind {
-    FallbackRate = "fallback_rate",
-    Quality = "quality",
-    Latency = "latency",
-    ErrorBudget = "error_budget",
-    Capacity = "capacity",
-});
 named!(Severity {
     Info = "info",
     Warning = "warning",

@@ -1,13 +1,14 @@
 //! A/B experiments: their arms, who was exposed to which, and what came of it.
 
-use auralink_types::{CallId, ConfigChange, FieldError, SessionId, TenantId, UserId};
+use auralink_types::experiment::{self, Arm, NAME_MAX, Unit};
+use auralink_types::{CallId, FieldError, SessionId, TenantId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
 use crate::audit;
 use crate::error::StoreError;
-use crate::names::{Named as _, named};
+use crate::names::Named as _;
 use crate::page::{Cursor, Order, Page};
 use crate::row::Row;
 use crate::scoped::Scoped;
@@ -15,45 +16,8 @@ use crate::sql::Sql;
 use crate::store::Store;
 use crate::timestamp::Timestamp;
 
-/// Arms of one experiment.
-pub const ARMS_MAX: usize = 8;
-
 /// Experiments of one tenant that run at a time.
 pub const RUNNING_MAX: usize = 16;
-
-/// Longest name, in bytes.
-const NAME_MAX: usize = 64;
-
-/// What is assigned to an arm as one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Unit {
-    /// A user, in all his calls.
-    User,
-    /// A call, with all its users.
-    Call,
-}
-
-named!(Unit {
-    User = "user",
-    Call = "call",
-});
-
-/// One way of doing things.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Arm {
-    /// Unique within the experiment.
-    pub name: String,
-    /// Share of units, by the sum of all weights.
-    pub weight: u32,
-    /// Whether the others are compared with it.
-    #[serde(default)]
-    pub control: bool,
-    /// Laid over the user's configuration.
-    #[serde(default)]
-    pub change: ConfigChange,
-}
 
 /// A new experiment.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
@@ -63,7 +27,7 @@ pub struct NewExperiment {
     pub name: String,
     /// What is assigned.
     pub unit: Unit,
-    /// 2 to [`ARMS_MAX`], one of them the control.
+    /// As [`experiment::check_arms`] wants them.
     pub arms: Vec<Arm>,
     /// The figure that decides.
     #[serde(default)]
@@ -154,48 +118,12 @@ const ORDER: Order = Order {
 
 impl NewExperiment {
     fn check(&self) -> Result<(), FieldError> {
-        let named = |name: &str| (1..=NAME_MAX).contains(&name.len()) && !name.contains('\0');
-        if !named(&self.name) {
-            return Err(FieldError::new("name", format!("must be 1 to {NAME_MAX} bytes")));
-        }
+        experiment::check_name("name", &self.name)?;
         if self.primary.len() > NAME_MAX || self.primary.contains('\0') {
-            return Err(FieldError::new(
-                "primary",
-                format!("must be at most {NAME_MAX} bytes"),
-            ));
+            let problem = format!("must be at most {NAME_MAX} bytes");
+            return Err(FieldError::new("primary", problem));
         }
-        let count = self.arms.len();
-        if !(2..=ARMS_MAX).contains(&count) {
-            return Err(FieldError::new(
-                "arms",
-                format!("must be 2 to {ARMS_MAX}, got {count}"),
-            ));
-        }
-        for (at, arm) in self.arms.iter().enumerate() {
-            if !named(&arm.name) {
-                let problem = format!("must be 1 to {NAME_MAX} bytes");
-                return Err(FieldError::new(format!("arms[{at}].name"), problem));
-            }
-            if self.arms[..at].iter().any(|earlier| earlier.name == arm.name) {
-                return Err(FieldError::new(format!("arms[{at}].name"), "is given twice"));
-            }
-            if arm.weight == 0 {
-                return Err(FieldError::new(format!("arms[{at}].weight"), "must be 1 or more"));
-            }
-            auralink_types::AicConfig::default()
-                .apply(&arm.change)
-                .map_err(|error| {
-                    FieldError::new(format!("arms[{at}].change.{}", error.field), error.problem)
-                })?;
-        }
-        let controls = self.arms.iter().filter(|arm| arm.control).count();
-        if controls != 1 {
-            return Err(FieldError::new(
-                "arms",
-                format!("one must be the control, got {controls}"),
-            ));
-        }
-        Ok(())
+        experiment::check_arms(&self.arms)
     }
 }
 

@@ -66,18 +66,14 @@ mod webhook;
 mod writer;
 
 pub use actor::Actor;
-pub use alert::{
-    ALERT_RAISED, ALERT_RESOLVED, Alert, AlertKind, AlertQuery, AlertState, NewAlert, Raised, Severity,
-};
+pub use alert::{ALERT_RAISED, ALERT_RESOLVED, Alert, AlertQuery, AlertState, NewAlert, Raised, Severity};
 pub use audit::{AuditEntry, AuditQuery};
 pub use call::{CallQuery, StoredCall};
 pub use changes::{Changes, Revision};
 pub use config::{CONFIG_UPDATED, StoredConfig};
 pub use error::StoreError;
 pub use events::{EVENT_QUEUE_MAX, EventWriter};
-pub use experiment::{
-    ARMS_MAX, Arm, ArmOutcome, Experiment, Exposure, NewExperiment, RUNNING_MAX, Sample, Unit,
-};
+pub use experiment::{ArmOutcome, Experiment, Exposure, NewExperiment, RUNNING_MAX, Sample};
 pub use health::TenantHealth;
 pub use lease::{LEASE, Lease};
 pub use location::check_url;

@@ -1,6 +1,7 @@
 //! Names of closed sets as the tables hold them, both ways.
 
-use auralink_types::{Media, Mode, NetworkClass, QualityMetric, Reason, SavingsBasis};
+use auralink_types::experiment::Unit;
+use auralink_types::{AlertKind, Media, Mode, NetworkClass, QualityMetric, Reason, SavingsBasis};
 
 use crate::error::StoreError;
 
@@ -38,6 +39,23 @@ macro_rules! named {
 }
 
 pub(crate) use named;
+
+/// Sets that name themselves.
+macro_rules! self_named {
+    ($($kind:ty),+) => {$(
+        impl Named for $kind {
+            fn to_name(self) -> &'static str {
+                self.as_str()
+            }
+
+            fn from_name(name: &str) -> Option<Self> {
+                Self::parse(name)
+            }
+        }
+    )+};
+}
+
+self_named!(AlertKind, Unit);
 
 named!(Media {
     Audio = "audio",

@@ -12,9 +12,11 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod alert;
 mod config;
 mod decision;
 mod event;
+pub mod experiment;
 mod hint;
 mod ids;
 mod metric;
@@ -24,6 +26,7 @@ mod reason;
 mod rung;
 mod units;
 
+pub use alert::AlertKind;
 pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
 pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
 pub use event::{Event, EventKind, Objects, SessionRef};

@@ -11,10 +11,10 @@ mod window;
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use auralink_types::{MetricRow, SessionId, TenantId, UserId};
+use auralink_types::{AlertKind, MetricRow, SessionId, TenantId, UserId};
 
 use latch::{Latch, Turn};
-pub use rule::{AlertKind, AlertRules};
+pub use rule::AlertRules;
 use window::{LONG, SHORT, Window};
 
 /// Time between two checks.

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use auralink_store::{Alert, AlertKind, AlertQuery, AlertState, Severity, Timestamp};
+use auralink_store::{Alert, AlertQuery, AlertState, Severity, Timestamp};
+use auralink_types::AlertKind;
 use axum::Json;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
@@ -93,10 +94,6 @@ pub(crate) struct AlertParams {
     kind: Option<String>,
 }
 
-fn kind_named(name: &str) -> Option<AlertKind> {
-    crate::alert::AlertKind::parse(name).map(crate::intake::theirs)
-}
-
 /// Alerts, newest first
 #[utoipa::path(
     get, path = "/alerts", operation_id = "list_alerts", tag = "alerts", security(("token" = [])),
@@ -120,7 +117,7 @@ pub(crate) async fn list(
         unacked: params.flag("unacked")?,
         kind: params.name(
             "kind",
-            kind_named,
+            AlertKind::parse,
             "fallback_rate, quality, latency, error_budget, capacity",
         )?,
         cursor: params.cursor()?,

@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use auralink_engine::check_name;
-use auralink_store::{Arm, Experiment, NewExperiment, Timestamp, Unit};
-use auralink_types::ConfigChange;
+use auralink_store::{Experiment, NewExperiment, Timestamp};
+use auralink_types::experiment::{Arm, Unit, check_arms, check_name};
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, StatusCode, Uri};
@@ -17,7 +16,7 @@ use super::metrics::PageParam;
 use super::{Answer, Part, part};
 use crate::Shared;
 use crate::body;
-use crate::experiments::{in_engine, reload};
+use crate::experiments::reload;
 use crate::problem::Problem;
 
 /// Figures that an experiment may be about; the outcome has all of them.
@@ -29,41 +28,6 @@ const FIGURES: [&str; 5] = [
     "fallbacks_per_hour",
 ];
 
-/// What is assigned to an arm as a whole.
-#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
-enum UnitName {
-    /// A user keeps their arm over all calls.
-    #[default]
-    User,
-    /// Everybody in a call shares its arm.
-    Call,
-}
-
-/// One arm.
-#[derive(Serialize, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-#[schema(as = Arm)]
-struct ArmBody {
-    /// Unique in its experiment.
-    #[schema(min_length = 1, max_length = 64)]
-    name: String,
-    /// Share of the units, relative to the other arms' weights.
-    #[serde(default = "one")]
-    #[schema(minimum = 1, maximum = 1000)]
-    weight: u32,
-    /// Whether the others are compared with it. The first arm is the control when none says so.
-    #[serde(default)]
-    control: bool,
-    /// What it changes for a user who has AIC on. An opt-out is in no experiment.
-    #[serde(default)]
-    change: ConfigChange,
-}
-
-const fn one() -> u32 {
-    1
-}
-
 /// A new experiment.
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -74,10 +38,10 @@ pub(crate) struct NewExperimentBody {
     name: String,
     /// `user` when left out.
     #[serde(default)]
-    unit: UnitName,
+    unit: Unit,
     /// Two to eight arms.
     #[schema(min_items = 2, max_items = 8)]
-    arms: Vec<ArmBody>,
+    arms: Vec<Arm>,
     /// The figure it is about; `saved_percent` when left out.
     #[serde(default = "saved")]
     #[schema(pattern = "^(saved_percent|wire_kbps|quality|latency_ms|fallbacks_per_hour)$")]
@@ -96,23 +60,17 @@ impl NewExperimentBody {
             return Err(Problem::invalid("primary", problem));
         }
         let named = self.arms.iter().any(|arm| arm.control);
-        let arms = self.arms.into_iter().enumerate().map(|(at, arm)| Arm {
-            name: arm.name,
-            weight: arm.weight,
-            control: arm.control || (!named && at == 0),
-            change: arm.change,
-        });
-        let new = NewExperiment {
+        let mut arms = self.arms;
+        if let Some(first) = arms.first_mut().filter(|_| !named) {
+            first.control = true;
+        }
+        check_arms(&arms)?;
+        Ok(NewExperiment {
             name: self.name,
-            unit: match self.unit {
-                UnitName::User => Unit::User,
-                UnitName::Call => Unit::Call,
-            },
-            arms: arms.collect(),
+            unit: self.unit,
+            arms,
             primary: self.primary,
-        };
-        in_engine("new", "", new.unit, &new.arms)?;
-        Ok(new)
+        })
     }
 }
 
@@ -122,8 +80,8 @@ impl NewExperimentBody {
 pub(crate) struct ExperimentAnswer {
     experiment_id: String,
     name: String,
-    unit: UnitName,
-    arms: Vec<ArmBody>,
+    unit: Unit,
+    arms: Vec<Arm>,
     primary: String,
     /// `running` or `ended`.
     state: &'static str,
@@ -135,20 +93,11 @@ pub(crate) struct ExperimentAnswer {
 
 impl From<Experiment> for ExperimentAnswer {
     fn from(found: Experiment) -> Self {
-        let arms = found.arms.into_iter().map(|arm| ArmBody {
-            name: arm.name,
-            weight: arm.weight,
-            control: arm.control,
-            change: arm.change,
-        });
         Self {
             experiment_id: found.experiment_id,
             name: found.name,
-            unit: match found.unit {
-                Unit::User => UnitName::User,
-                Unit::Call => UnitName::Call,
-            },
-            arms: arms.collect(),
+            unit: found.unit,
+            arms: found.arms,
             primary: found.primary,
             state: if found.ended_at.is_some() {
                 "ended"

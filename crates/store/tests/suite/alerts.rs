@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use auralink_store::{AlertKind, AlertQuery, AlertState, NewAlert, Severity, StoreError};
+use auralink_store::{AlertQuery, AlertState, NewAlert, Severity, StoreError};
+use auralink_types::AlertKind;
 use auralink_types::TenantId;
 
 use crate::people::{operator, row, user, write};

@@ -1,6 +1,7 @@
 //! What other servers have changed is seen by its revision.
 
-use auralink_store::{Arm, NewExperiment, Revision, Unit};
+use auralink_store::{NewExperiment, Revision};
+use auralink_types::experiment::{Arm, Unit};
 use auralink_types::{ConfigChange, UserKey};
 
 use crate::people::{enable, operator, user};

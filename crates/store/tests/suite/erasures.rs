@@ -4,8 +4,9 @@ use std::path::Path;
 use std::time::Duration;
 
 use auralink_store::{
-    AlertKind, AuditQuery, CallQuery, EventWriter, MetricQuery, MetricWriter, NewAlert, Retention, Severity,
+    AuditQuery, CallQuery, EventWriter, MetricQuery, MetricWriter, NewAlert, Retention, Severity,
 };
+use auralink_types::AlertKind;
 use auralink_types::{Event, EventKind, Reason};
 
 use crate::people::{enable, event, live, operator, row, session, user, write};

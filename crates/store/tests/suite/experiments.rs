@@ -1,6 +1,7 @@
 //! Experiments: checked whole, exposed once, compared by unit.
 
-use auralink_store::{Arm, Exposure, NewExperiment, Sample, StoreError, Unit};
+use auralink_store::{Exposure, NewExperiment, Sample, StoreError};
+use auralink_types::experiment::{Arm, Unit};
 use auralink_types::{ConfigChange, FieldError};
 
 use crate::people::{operator, row, user, write};

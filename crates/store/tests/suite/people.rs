@@ -1,9 +1,11 @@
 //! Who asks in tests, and rows that tell whose they are.
 
 use auralink_store::{
-    Actor, AlertKind, Announcement, Arm, Exposure, MetricWriter, NewAlert, NewEndpoint, NewExperiment,
-    Scoped, Severity, Store, Unit,
+    Actor, Announcement, Exposure, MetricWriter, NewAlert, NewEndpoint, NewExperiment, Scoped, Severity,
+    Store,
 };
+use auralink_types::AlertKind;
+use auralink_types::experiment::{Arm, Unit};
 use auralink_types::{
     ConfigChange, Event, EventKind, Media, MetricRow, NetworkClass, Objects, Prediction, QualityMetric,
     Reason, SavingsBasis, SessionRef, UserKey,
