@@ -168,14 +168,14 @@ impl Own {
         }
         let StandIn { packets, in_pause } = stand_in;
         let own = self.rate().0;
+        let at_own_rate = own.as_bps() * original.ticks / (8 * 48_000);
         let replaced = original.coding == InKind::Aic || !is_silence(original);
-        let coded = match made {
+        let whole = match made {
             // A cap above their own rate changes nothing.
-            Made::AtRate(asked) if replaced && asked < own => {
-                own.as_bps() * packets * FRAME_TICKS / (8 * 48_000)
-            }
-            _ => bytes_alone(original) * packets / frames(original),
+            Made::AtRate(asked) if replaced && asked < own => at_own_rate,
+            _ => bytes_alone(original),
         };
+        let coded = whole * packets / frames(original);
         let (earlier, last) = match red {
             // What lies before a pause is too old to be repeated.
             true if in_pause => (0, RED_LAST_BYTES),

@@ -27,6 +27,7 @@ pub(super) struct Source {
     pub red: bool,
     pub stereo: bool,
     wire_bytes: u64,
+    payload_bytes: u64,
     ticks: u64,
 }
 
@@ -40,6 +41,7 @@ impl Source {
             red: original.kind == PayloadKind::Red,
             stereo: original.stereo,
             wire_bytes: on_wire(original.payload.len()),
+            payload_bytes: original.payload.len() as u64,
             ticks: original.ticks,
         }
     }
@@ -54,9 +56,11 @@ impl Source {
             && self.stereo == packet.stereo;
         if same {
             self.wire_bytes += packet.wire_bytes;
+            self.payload_bytes += packet.payload_bytes;
             self.ticks += packet.ticks;
             if self.ticks > RATE_TICKS {
                 self.wire_bytes /= 2;
+                self.payload_bytes /= 2;
                 self.ticks /= 2;
             }
         }
@@ -77,8 +81,7 @@ impl Source {
 
     /// Whole-wire rate. `None` until enough was heard; AIC packets are all alike, so the first one tells.
     pub(super) fn wire_bitrate(&self) -> Option<Bitrate> {
-        let known = self.ticks >= MEASURED_TICKS || (self.coding == InKind::Aic && self.ticks > 0);
-        known.then(|| Bitrate::bps(self.wire_bytes * 8 * 48_000 / self.ticks))
+        self.rate_of(self.wire_bytes)
     }
 
     /// What it costs: where the publisher does what was asked for, what that costs, so that the scatter of the rate
@@ -114,7 +117,7 @@ impl Source {
 
     /// Measures anew: something else was asked for.
     pub(super) fn forget_rate(&mut self) {
-        (self.wire_bytes, self.ticks) = (0, 0);
+        (self.wire_bytes, self.payload_bytes, self.ticks) = (0, 0, 0);
     }
 
     /// The rung it corresponds to: what was asked for where that is what comes, because encoders stay below their
@@ -137,9 +140,11 @@ impl Source {
     }
 
     fn payload_bitrate(&self) -> Option<Bitrate> {
-        let headers = on_wire(0) * 8 * 1000 / u64::from(self.packet.millis());
-        Some(Bitrate::bps(
-            self.wire_bitrate()?.as_bps().saturating_sub(headers),
-        ))
+        self.rate_of(self.payload_bytes)
+    }
+
+    fn rate_of(&self, bytes: u64) -> Option<Bitrate> {
+        let known = self.ticks >= MEASURED_TICKS || (self.coding == InKind::Aic && self.ticks > 0);
+        known.then(|| Bitrate::bps(bytes * 8 * 48_000 / self.ticks))
     }
 }

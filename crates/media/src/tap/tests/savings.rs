@@ -159,6 +159,27 @@ fn whatever_a_stock_client_sends_unasked_is_what_its_savings_are_counted_from() 
 }
 
 #[test]
+fn packets_shorter_than_a_frame_hold_no_more_than_their_time() {
+    let caps = PublisherCaps {
+        steerable: true,
+        ..PublisherCaps::default()
+    };
+    let mut bench = Bench::new(adaptive(), caps);
+    Client::new(32, false).obey(&mut bench, 6_000);
+    let before = bench.tap.snapshot().uplink;
+    for _ in 0..300 {
+        let mut payload = vec![0x70, b'O'];
+        payload.resize(15, 0);
+        bench.deliver(PayloadKind::Opus, payload, 480);
+        bench.pass(10);
+    }
+    let claimed = since(bench.tap.snapshot().uplink, before).original_bytes;
+    let headers = 300 * wire_bytes(0, extension_bytes(Preset::STOCK.extensions)) as u64;
+    let talk = 32_000 * 3 / 8;
+    assert!(within(claimed, headers + talk, 3), "{claimed}");
+}
+
+#[test]
 fn a_listener_without_red_is_not_said_to_have_been_spared_it() {
     let caps = PublisherCaps {
         models: Vec::new(),
