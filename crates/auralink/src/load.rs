@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow, bail};
 use auralink_audio::read_all;
 use auralink_client::SAMPLE_RATE;
 use auralink_load::{Aic, Media, Plan, Progress};
@@ -54,7 +54,7 @@ pub struct LoadCommand {
     #[arg(long, value_name = "N")]
     pub talking: Option<usize>,
     /// Seconds of a turn
-    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0, value_parser = seconds, allow_negative_numbers = true)]
     pub turn: f64,
     /// Sound file that is spoken; a made-up voice without it
     #[arg(long, value_name = "FILE")]
@@ -63,19 +63,19 @@ pub struct LoadCommand {
     #[arg(long, value_name = "FILE")]
     pub video_file: Option<PathBuf>,
     /// Messages of each publisher
-    #[arg(long, value_name = "N", default_value_t = 5.0)]
+    #[arg(long, value_name = "N", default_value_t = 5.0, allow_negative_numbers = true)]
     pub messages_per_second: f64,
     /// Bytes of each message
     #[arg(long, value_name = "N", default_value_t = 100)]
     pub message_bytes: usize,
     /// People who begin to join, until all are there
-    #[arg(long, value_name = "N", default_value_t = 20.0)]
+    #[arg(long, value_name = "N", default_value_t = 20.0, allow_negative_numbers = true)]
     pub joins_per_second: f64,
     /// People who leave and are replaced at once, once all are there
-    #[arg(long, value_name = "N", default_value_t = 0.0)]
+    #[arg(long, value_name = "N", default_value_t = 0.0, allow_negative_numbers = true)]
     pub leaves_per_second: f64,
     /// Seconds that are measured, once all are there; Ctrl-C ends them earlier
-    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0, value_parser = seconds, allow_negative_numbers = true)]
     pub duration: f64,
     /// AIC: off; on among stock clients; on among clients that understand it
     #[arg(long, value_enum, default_value = "off")]
@@ -157,6 +157,9 @@ fn tell(bar: &ProgressBar, progress: Progress) {
 }
 
 fn plan(command: LoadCommand) -> anyhow::Result<Plan> {
+    if let Some(path) = command.video_file.as_deref().filter(|path| !path.is_file()) {
+        bail!("--video-file {}: there is no such file", path.display());
+    }
     let speech = match &command.audio_file {
         Some(path) => {
             Some(read_all(path, SAMPLE_RATE).with_context(|| format!("--audio-file {}", path.display()))?)
@@ -198,6 +201,7 @@ fn plan(command: LoadCommand) -> anyhow::Result<Plan> {
         video: command.video_file,
         server: command.server_pid,
     };
-    plan.check()?;
+    // Not as a mistake in a configuration: it was said on the command line.
+    plan.check().map_err(|error| anyhow!("{error}"))?;
     Ok(plan)
 }

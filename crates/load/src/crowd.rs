@@ -189,12 +189,13 @@ impl Ledger {
 pub struct Crowd {
     wire: Wire,
     seats: Vec<Option<Seat>>,
+    /// Seats that were left.
+    free: Vec<usize>,
     clips: Arc<Clips>,
     ledger: Ledger,
     begun: u64,
     failed: u64,
     failures: Vec<String>,
-    names: Vec<String>,
     since: Instant,
     unread: u64,
     own: Duration,
@@ -209,12 +210,12 @@ impl Crowd {
         Ok(Self {
             wire: Wire::new()?,
             seats: Vec::new(),
+            free: Vec::new(),
             clips,
             ledger: Ledger::default(),
             begun: 0,
             failed: 0,
             failures: Vec::new(),
-            names: Vec::new(),
             since: now,
             unread: 0,
             own: Duration::ZERO,
@@ -230,13 +231,16 @@ impl Crowd {
         call: impl FnOnce(Instant, SocketAddr) -> Result<Box<dyn Call>, LoadError>,
     ) -> Result<usize, LoadError> {
         let now = Instant::now();
-        let number = self.seats.len();
+        let number = self.free.last().copied().unwrap_or(self.seats.len());
         let socket = self.wire.open(door.bind, number)?;
         let call = call(now, socket.address()?)?;
         let publisher = door.sends.anything().then(|| self.ledger.enter(door.identity));
-        self.seats
-            .push(Some(Seat::new(now, call, socket, door.sends, publisher)?));
-        self.names.push(door.identity.to_owned());
+        let seat = Seat::new(now, door.identity, call, socket, door.sends, publisher)?;
+        if self.free.pop().is_some() {
+            self.seats[number] = Some(seat);
+        } else {
+            self.seats.push(Some(seat));
+        }
         self.begun += 1;
         Ok(number)
     }
@@ -245,6 +249,8 @@ impl Crowd {
     pub fn unseat(&mut self, seat: usize) {
         if let Some(mut gone) = self.seats.get_mut(seat).and_then(Option::take) {
             gone.leave(&mut self.ledger);
+            self.wire.close(&gone.socket);
+            self.free.push(seat);
         }
     }
 
@@ -295,8 +301,10 @@ impl Crowd {
 
     fn fail(&mut self, number: usize, error: &LoadError) {
         self.failed += 1;
-        if self.failures.len() < MAX_FAILURES {
-            self.failures.push(format!("{}: {error}", self.names[number]));
+        if let Some(Some(seat)) = self.seats.get(number)
+            && self.failures.len() < MAX_FAILURES
+        {
+            self.failures.push(format!("{}: {error}", seat.identity));
         }
         self.unseat(number);
     }
@@ -325,7 +333,7 @@ impl Crowd {
                 .into_iter()
                 .filter(|flow| flow.sent > 0 || flow.received > 0)
                 .collect(),
-            unread: self.wire.dropped() - self.unread,
+            unread: self.wire.dropped().saturating_sub(self.unread),
             own_busy: own.as_secs_f64() / seconds,
         })
     }

@@ -19,6 +19,9 @@ pub enum LoadError {
     /// Another server's signalling failed.
     #[error("signalling: {0}")]
     Signalling(String),
+    /// Nobody is there to measure anything.
+    #[error("nobody could join: {0}")]
+    Nobody(String),
     /// What is sent could not be made.
     #[error("{what}: {problem}")]
     Stream {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use crate::call::Media;
 use crate::turns::Turns;
 
-/// Most people in one process: each has a socket, and twice as many descriptors are common by default.
+/// Most people in one process: each has two sockets, and one thread looks at all of them.
 const MAX_PEOPLE: usize = 5_000;
 
 /// Fewest bytes of a message: it says when it was sent.

@@ -148,6 +148,9 @@ impl Stage {
                 self.seats.push(seat);
             }
             self.crowd.turn()?;
+            if self.seats.len() == wanted && self.crowd.people() == 0 {
+                return Err(LoadError::Nobody(self.crowd.joins().failures.join("; ")));
+            }
             let all = self.seats.len() == wanted && self.crowd.connected() == self.crowd.people();
             if all || since > last + PATIENCE {
                 let at = *settled.get_or_insert(since + SETTLE);

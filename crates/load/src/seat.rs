@@ -32,6 +32,7 @@ const APART: usize = 37;
 
 /// Somebody in the crowd.
 pub struct Seat {
+    pub(crate) identity: String,
     pub(crate) call: Box<dyn Call>,
     pub(crate) socket: Arc<Socket>,
     local: SocketAddr,
@@ -52,12 +53,14 @@ pub struct Seat {
 impl Seat {
     pub(crate) fn new(
         now: Instant,
+        identity: &str,
         call: Box<dyn Call>,
         socket: Socket,
         sends: Sends,
         publisher: Option<usize>,
     ) -> Result<Self, LoadError> {
         Ok(Self {
+            identity: identity.to_owned(),
             call,
             local: socket.address()?,
             socket: Arc::new(socket),

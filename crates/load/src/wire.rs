@@ -85,6 +85,18 @@ impl Wire {
         Ok(Socket { socket, state })
     }
 
+    /// A socket is of no interest any more.
+    pub fn close(&mut self, socket: &Socket) {
+        // What is closed anyway need not be let go of.
+        let _ = self
+            .poll
+            .registry()
+            .deregister(&mut SourceFd(&socket.socket.as_raw_fd()));
+        if let Ok(address) = socket.address() {
+            self.ports.remove(&address.port());
+        }
+    }
+
     /// Seats whose sockets can be read since the last time; waits for none.
     pub fn readable(&mut self, seats: &mut Vec<usize>) -> std::io::Result<()> {
         self.poll.poll(&mut self.events, Some(Duration::ZERO))?;

@@ -10,6 +10,7 @@ mod clock;
 mod configuration_faults;
 mod database_faults;
 mod erasure;
+mod load;
 mod operations;
 mod opt_out;
 mod pauses;
