@@ -170,7 +170,8 @@ pub async fn facing(url: &str) -> Result<IpAddr, JoinError> {
         .host_str()
         .ok_or_else(|| refuse("there is no host in it"))?;
     let port = parsed.port_or_known_default().unwrap_or(7880);
-    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await?;
+    let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), port)).await;
+    let found = found.map_err(|error| refuse(&error.to_string()))?;
     // Media is IPv4 unless the server has no such address.
     let mut addresses: Vec<SocketAddr> = found.collect();
     addresses.sort_by_key(SocketAddr::is_ipv6);
