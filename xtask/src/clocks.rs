@@ -23,7 +23,7 @@ const DRIVERS: [&str; 15] = [
     "crates/client/src/driver/",
     "crates/control/src/clock.rs", // the control plane asks here; tests set it
     "crates/load/src/",            // loads in real time
-    "crates/media/src/shard.rs",
+    "crates/media/src/shard/",
     "crates/media/src/sdp/rules.rs", // tests in a file of their own
     "crates/media/src/server.rs",
     "crates/media/src/signal/",
