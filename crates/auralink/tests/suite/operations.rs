@@ -237,6 +237,9 @@ fn a_log_in_json_has_an_object_on_every_line() {
         .stderr(Stdio::piped())
         .spawn()
         .unwrap();
+    // Read all the while: it would wait for room in the pipe.
+    let mut stderr = child.stderr.take().unwrap();
+    let log = std::thread::spawn(move || std::io::read_to_string(&mut stderr).unwrap());
     // It has started once it says so.
     let mut said = [0; 8];
     std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut said).unwrap();
@@ -248,7 +251,8 @@ fn a_log_in_json_has_an_object_on_every_line() {
             .unwrap()
             .success()
     );
-    let log = String::from_utf8(child.wait_with_output().unwrap().stderr).unwrap();
+    child.wait().unwrap();
+    let log = log.join().unwrap();
     let lines: Vec<Value> = log
         .lines()
         .map(|line| serde_json::from_str(line).unwrap())
