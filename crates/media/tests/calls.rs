@@ -3,8 +3,6 @@
 
 mod peer;
 
-use std::time::{Duration, Instant};
-
 use livekit_protocol as proto;
 use peer::{Peer, Shape, in_both_shapes, serve, speak, two, until};
 use proto::signal_request::Message as Ask;
@@ -58,37 +56,6 @@ async fn audio_arrives_byte_for_byte_and_dropped_packets_leave_no_gap() {
         assert!(stats.delays.quantile(0.99).is_some());
     })
     .await;
-}
-
-#[tokio::test]
-async fn who_was_silent_for_a_while_is_heard_again_as_the_same_stream_without_a_gap() {
-    let server = serve().await;
-    let (mut anna, mut bert) = two(&server, Shape::One).await;
-    speak(&mut anna, &mut bert).await;
-    for _ in 0..10 {
-        anna.step().await;
-        bert.step().await;
-    }
-    let before = bert.heard.last().unwrap();
-    let (mid, ssrc, seq) = (before.mid, before.ssrc, before.seq);
-    bert.heard.clear();
-    // Twice as long as streams are left awake.
-    let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(11) {
-        anna.step().await;
-        bert.step().await;
-    }
-    for number in 0..5 {
-        anna.send("mic", 2_000_000 + 960 * number, b"again", false).await;
-    }
-    until("all of it is heard", &mut [&mut anna, &mut bert], |p| {
-        p[1].heard.len() >= 5
-    })
-    .await;
-    for (number, heard) in bert.heard.iter().enumerate() {
-        assert_eq!((heard.mid, heard.ssrc), (mid, ssrc));
-        assert_eq!(heard.seq, seq + 1 + number as u64);
-    }
 }
 
 #[tokio::test]

@@ -3,10 +3,10 @@
 
 mod peer;
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use livekit_protocol as proto;
-use peer::{Heard, Peer, in_both_shapes, serve, speak, two, until};
+use peer::{Heard, Peer, Shape, in_both_shapes, serve, speak, two, until};
 use proto::signal_request::Message as Ask;
 use str0m::media::MediaKind;
 
@@ -264,4 +264,35 @@ async fn a_client_whose_nat_forgot_it_hears_on_from_its_next_check_on() {
         assert!(anna.leave().is_none() && bert.leave().is_none());
     })
     .await;
+}
+
+#[tokio::test]
+async fn who_was_silent_for_a_while_is_heard_again_as_the_same_stream_without_a_gap() {
+    let server = serve().await;
+    let (mut anna, mut bert) = two(&server, Shape::One).await;
+    speak(&mut anna, &mut bert).await;
+    for _ in 0..10 {
+        anna.step().await;
+        bert.step().await;
+    }
+    let before = bert.heard.last().unwrap();
+    let (mid, ssrc, seq) = (before.mid, before.ssrc, before.seq);
+    bert.heard.clear();
+    // Twice as long as streams are left awake.
+    let start = Instant::now();
+    while start.elapsed() < Duration::from_secs(11) {
+        anna.step().await;
+        bert.step().await;
+    }
+    for number in 0..5 {
+        anna.send("mic", 2_000_000 + 960 * number, b"again", false).await;
+    }
+    until("all of it is heard", &mut [&mut anna, &mut bert], |p| {
+        p[1].heard.len() >= 5
+    })
+    .await;
+    for (number, heard) in bert.heard.iter().enumerate() {
+        assert_eq!((heard.mid, heard.ssrc), (mid, ssrc));
+        assert_eq!(heard.seq, seq + 1 + number as u64);
+    }
 }

@@ -294,6 +294,14 @@ mod tests {
         }
     }
 
+    /// A socket that may send at once, and so many others.
+    async fn sender_and(others: usize) -> (Udp, Vec<Udp>) {
+        let open = || Udp::new(bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0)).unwrap();
+        let sender = open();
+        sender.socket.writable().await.unwrap();
+        (sender, (0..others).map(|_| open()).collect())
+    }
+
     async fn receive_all(udp: &Udp, count: usize) -> Vec<Vec<u8>> {
         let mut inbox = Inbox::new();
         let mut received = Vec::new();
@@ -307,14 +315,7 @@ mod tests {
 
     #[tokio::test]
     async fn whatever_their_sizes_and_peers_datagrams_arrive_whole_and_in_order() {
-        let sockets: Vec<_> = (0..3)
-            .map(|_| bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0))
-            .collect();
-        let mut udp: Vec<_> = sockets
-            .into_iter()
-            .map(|socket| Udp::new(socket).unwrap())
-            .collect();
-        let mut sender = udp.remove(0);
+        let (mut sender, udp) = sender_and(2).await;
         // Trains, singles and trains with a shorter end, and one that is longer than what went before.
         let sizes = [900, 900, 900, 300, 900, 901, 20, 20, 20, 1200, 1, 1];
         let mut wanted = [Vec::new(), Vec::new()];
@@ -325,7 +326,6 @@ mod tests {
             wanted[peer].push(contents.clone());
             transmits.push(transmit(&udp[peer], contents));
         }
-        sender.socket.writable().await.unwrap();
         assert_eq!(sender.send(&transmits), transmits.len());
         for (peer, wanted) in udp.iter().zip(wanted) {
             assert_eq!(receive_all(peer, wanted.len()).await, wanted);
@@ -334,20 +334,12 @@ mod tests {
 
     #[tokio::test]
     async fn a_datagram_that_cannot_be_sent_does_not_hold_up_those_behind_it() {
-        let sockets: Vec<_> = (0..2)
-            .map(|_| bind("127.0.0.1:0".parse().unwrap(), 1).unwrap().remove(0))
-            .collect();
-        let mut udp: Vec<_> = sockets
-            .into_iter()
-            .map(|socket| Udp::new(socket).unwrap())
-            .collect();
-        let mut sender = udp.remove(0);
+        let (mut sender, udp) = sender_and(1).await;
         let mut transmits: Vec<_> = (0..3)
             .map(|n| transmit(&udp[0], vec![n; 10 + usize::from(n)]))
             .collect();
         // The socket has no address of that family.
         transmits[1].destination = "[2001:db8::1]:9".parse().unwrap();
-        sender.socket.writable().await.unwrap();
         assert_eq!(sender.send(&transmits), 2);
         assert_eq!(receive_all(&udp[0], 2).await, [vec![0; 10], vec![2; 12]]);
     }
