@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use auralink_engine::{Calibration, Choice, NetworkAnalyzer, NetworkSample, Situation, choose, wire_bitrate};
 use auralink_quality::savings::Preset;
-use auralink_types::{AicConfig, Bitrate, PacketTime, Policy};
-use auralink_wire::proto::{NetworkReport, VideoCodec, VideoShape};
+use auralink_types::{AicConfig, Bitrate, PacketTime, Policy, VideoCodec};
+use auralink_wire::proto::{NetworkReport, VideoShape};
 
 /// Part of a measured capacity that video may fill; the rest is for audio, repairs and surprises.
 const CAPACITY_SHARE: f64 = 0.85;
@@ -106,11 +106,11 @@ const fn least_share(codec: VideoCodec) -> f64 {
     match codec {
         VideoCodec::Av1 => 0.20,
         VideoCodec::Vp9 => 0.35,
-        VideoCodec::H264 | VideoCodec::Vp8 | VideoCodec::I420 => 0.60,
+        VideoCodec::H264 | VideoCodec::Vp8 => 0.60,
     }
 }
 
-/// `codecs` must not be empty; raw pictures stand for a sender that has not chosen yet.
+/// Without `codecs` the sender has not chosen yet.
 pub(crate) fn video(
     policy: &Policy,
     capacity: Option<Bitrate>,
@@ -122,7 +122,6 @@ pub(crate) fn video(
     let codec = codecs
         .iter()
         .copied()
-        .filter(|codec| *codec != VideoCodec::I420)
         .min_by(|a, b| least_share(*a).total_cmp(&least_share(*b)))
         .unwrap_or(VideoCodec::Av1);
     if !policy.active {
@@ -194,42 +193,37 @@ mod tests {
         }
     }
 
-    const ALL: [VideoCodec; 4] = [
-        VideoCodec::H264,
-        VideoCodec::Vp8,
-        VideoCodec::Vp9,
-        VideoCodec::Av1,
-    ];
-
     #[test]
     fn the_best_codec_that_everybody_speaks_is_hinted_at_the_share_it_holds() {
-        let advice = video(&policy(), None, &hd(), &ALL);
+        let advice = video(&policy(), None, &hd(), &VideoCodec::ALL);
         assert_eq!(
             (advice.codec, advice.max_bitrate),
             (VideoCodec::Av1, Bitrate::kbps(1_000))
         );
-        let advice = video(&policy(), None, &hd(), &ALL[..2]);
+        let advice = video(&policy(), None, &hd(), &VideoCodec::ALL[..2]);
         assert_eq!(
             (advice.codec, advice.max_bitrate),
             (VideoCodec::H264, Bitrate::kbps(3_000))
         );
+        let raw = video(&policy(), None, &hd(), &[]);
+        assert_eq!(raw.codec, VideoCodec::Av1, "raw pictures: everything is open");
     }
 
     #[test]
     fn a_narrow_path_gets_a_smaller_picture_and_never_more_than_it_carries() {
         for kbps in [50, 200, 500, 1_000, 5_000] {
             let capacity = Bitrate::kbps(kbps);
-            let advice = video(&policy(), Some(capacity), &hd(), &ALL);
+            let advice = video(&policy(), Some(capacity), &hd(), &VideoCodec::ALL);
             assert!(advice.max_bitrate < capacity, "{advice:?}");
             assert!(SCALES.contains(&advice.scale), "{advice:?}");
         }
-        let advice = video(&policy(), Some(Bitrate::kbps(100)), &hd(), &ALL);
+        let advice = video(&policy(), Some(Bitrate::kbps(100)), &hd(), &VideoCodec::ALL);
         assert_eq!((advice.scale, advice.max_frame_rate), (0.25, 15.0));
     }
 
     #[test]
     fn an_inactive_policy_hints_at_what_is_sent_already() {
-        let advice = video(&AicConfig::default().policy(), None, &hd(), &ALL);
+        let advice = video(&AicConfig::default().policy(), None, &hd(), &VideoCodec::ALL);
         assert_eq!((advice.max_bitrate, advice.scale), (Bitrate::kbps(5_000), 1.0));
     }
 

@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use auralink_engine::{Refused, StreamId};
 use auralink_types::{AicConfig, FieldError, PacketTime, Reason, Rung};
 use auralink_wire::proto::v1::{self, compress_stream_request, compress_stream_response};
-use auralink_wire::proto::{AudioCoding, AudioFrame, Change, Choice, Frame, Opening, VideoFrame, within};
+use auralink_wire::proto::{
+    AudioCoding, AudioFrame, Change, Choice, Frame, Opening, VideoCoding, VideoFrame, within,
+};
 use tonic::Status;
 
 use super::relay::Session;
@@ -319,8 +321,11 @@ pub(super) fn picture_result(
     result.reason = v1::Reason::NoTranscoder as i32;
     result.decision = Some(results::no_transcoder());
     result.hints = picture.shape.map(|shape| {
-        let codecs = [picture.codec];
-        results::video_hints(&advice::video(policy, capacity, &shape, &codecs))
+        let codec = match picture.coding {
+            VideoCoding::Coded(codec) => Some(codec),
+            VideoCoding::I420 => None,
+        };
+        results::video_hints(&advice::video(policy, capacity, &shape, codec.as_slice()))
     });
     result
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use auralink_types::{Bitrate, FieldError};
+use auralink_types::{Bitrate, FieldError, VideoCodec};
 use prost::bytes::Bytes;
 
 use super::v1::{self, media_frame::Format};
@@ -90,19 +90,13 @@ pub struct AudioFrame {
     pub max_latency: Option<Duration>,
 }
 
-/// Codec of a picture.
+/// What a picture's payload is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VideoCodec {
-    /// H.264.
-    H264,
-    /// VP8.
-    Vp8,
-    /// VP9.
-    Vp9,
-    /// AV1.
-    Av1,
-    /// Raw.
+pub enum VideoCoding {
+    /// The pixels, planar, each chroma plane of half the size both ways.
     I420,
+    /// One picture as the codec wrote it.
+    Coded(VideoCodec),
 }
 
 /// The shape of a picture.
@@ -121,8 +115,8 @@ pub struct VideoShape {
 /// One picture.
 #[derive(Clone, Debug, PartialEq)]
 pub struct VideoFrame {
-    /// Its codec.
-    pub codec: VideoCodec,
+    /// What the payload is.
+    pub coding: VideoCoding,
     /// Its shape, where told; always for raw ones.
     pub shape: Option<VideoShape>,
     /// The payload, not empty.
@@ -169,11 +163,11 @@ impl TryFrom<v1::MediaFrame> for Frame {
             v1::Codec::PcmF32le => pcm(PcmSample::F32, &frame).map(audio),
             v1::Codec::Opus => coded(&frame).map(|()| audio(AudioCoding::Opus)),
             v1::Codec::AicSpeech => coded(&frame).map(|()| audio(AudioCoding::Aic)),
-            v1::Codec::H264 => video(VideoCodec::H264, frame),
-            v1::Codec::Vp8 => video(VideoCodec::Vp8, frame),
-            v1::Codec::Vp9 => video(VideoCodec::Vp9, frame),
-            v1::Codec::Av1 => video(VideoCodec::Av1, frame),
-            v1::Codec::I420 => video(VideoCodec::I420, frame),
+            v1::Codec::H264 => video(VideoCoding::Coded(VideoCodec::H264), frame),
+            v1::Codec::Vp8 => video(VideoCoding::Coded(VideoCodec::Vp8), frame),
+            v1::Codec::Vp9 => video(VideoCoding::Coded(VideoCodec::Vp9), frame),
+            v1::Codec::Av1 => video(VideoCoding::Coded(VideoCodec::Av1), frame),
+            v1::Codec::I420 => video(VideoCoding::I420, frame),
         }
     }
 }
@@ -251,14 +245,14 @@ fn coded(frame: &v1::MediaFrame) -> Result<(), FieldError> {
     sized(&frame.payload, CODED_AUDIO_MAX)
 }
 
-fn video(codec: VideoCodec, frame: v1::MediaFrame) -> Result<Frame, FieldError> {
+fn video(coding: VideoCoding, frame: v1::MediaFrame) -> Result<Frame, FieldError> {
     let shape = match frame.format {
         Some(Format::Video(format)) => Some(shape(&format).map_err(|error| within("video", error))?),
         Some(Format::Audio(_)) => return Err(FieldError::new("audio", "must not be given for video")),
         None => None,
     };
     sized(&frame.payload, VIDEO_MAX)?;
-    if codec == VideoCodec::I420 {
+    if coding == VideoCoding::I420 {
         let shape = needed(shape, "video")?;
         for (field, side) in [("video.width", shape.width), ("video.height", shape.height)] {
             if side > I420_SIDE_MAX {
@@ -279,7 +273,7 @@ fn video(codec: VideoCodec, frame: v1::MediaFrame) -> Result<Frame, FieldError> 
         }
     }
     Ok(Frame::Video(VideoFrame {
-        codec,
+        coding,
         shape,
         payload: frame.payload,
         timestamp: frame.timestamp,

@@ -1,8 +1,8 @@
 //! What a caller wants hints about.
 
-use auralink_types::{AicConfig, Bitrate, FieldError, PacketTime};
+use auralink_types::{AicConfig, Bitrate, FieldError, PacketTime, VideoCodec};
 
-use super::frame::{VideoCodec, VideoShape, shape};
+use super::frame::{VideoShape, shape};
 use super::v1::{self, get_compression_hints_request::Source};
 use super::{NetworkReport, enums, needed, rung, session, within};
 
@@ -107,7 +107,6 @@ impl From<VideoCodec> for v1::Codec {
             VideoCodec::Vp8 => Self::Vp8,
             VideoCodec::Vp9 => Self::Vp9,
             VideoCodec::Av1 => Self::Av1,
-            VideoCodec::I420 => Self::I420,
         }
     }
 }

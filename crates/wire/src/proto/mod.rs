@@ -15,7 +15,7 @@ use auralink_types::FieldError;
 
 pub use frame::{
     AudioCoding, AudioFrame, CODED_AUDIO_MAX, Frame, I420_SIDE_MAX, PCM_MAX, PcmFormat, PcmSample, SIDE_MAX,
-    VIDEO_MAX, VideoCodec, VideoFrame, VideoShape,
+    VIDEO_MAX, VideoCoding, VideoFrame, VideoShape,
 };
 pub use hints::{HintSource, HintsWanted};
 pub use network::{NetworkReport, SAMPLES_MAX, reports};
