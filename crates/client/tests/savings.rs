@@ -92,8 +92,8 @@ async fn call(speaker: &Speaker, mode: Option<Mode>) -> Counted {
             max_latency_ms: Some(100),
             ..ConfigChange::default()
         };
-        let policy = AicConfig::default().apply(&change).unwrap().policy();
-        book.set(UserKey::new("devkey", "ada"), policy).unwrap();
+        let config = AicConfig::default().apply(&change).unwrap();
+        book.set(UserKey::new("devkey", "ada"), config).unwrap();
     }
     let options = |identity: &str| {
         let claims = Claims::join("room", identity);

@@ -46,8 +46,7 @@ impl Follower {
         let seen = store.revision().await?;
         let known = store.enabled_configs().await?;
         let users = known.len();
-        book.set_all(known.into_iter().map(|(user, config)| (user, config.policy())))
-            .map_err(full)?;
+        book.set_all(known).map_err(full)?;
         experiments::reload(&store, &book, &tenants).await?;
         let following = Following {
             store,
@@ -104,13 +103,13 @@ impl Following {
         }
         let _turn = self.turn.take().await;
         let changes = self.store.changes_since(self.seen).await?;
-        let policies = changes
-            .configs
-            .iter()
-            .map(|(user, config)| (user.clone(), config.policy()));
-        self.book
-            .amend(|user| changes.has_erasures() && changes.erased(user), policies)
-            .map_err(full)?;
+        let configs = changes.configs.iter().cloned();
+        if changes.has_erasures() {
+            self.book.amend(|user| changes.erased(user), configs)
+        } else {
+            self.book.set_all(configs)
+        }
+        .map_err(full)?;
         if changes.experiments {
             experiments::reload(&self.store, &self.book, &self.tenants).await?;
         }

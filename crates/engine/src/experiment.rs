@@ -1,10 +1,10 @@
 //! A/B experiments: what an arm changes, and who belongs to which arm.
 //!
 //! The arm of a unit follows from the experiment's salt and the unit's name alone. Nothing is stored, so every node, and
-//! every restart, agrees; the exposure log says who really met his arm.
+//! every restart, agrees; the exposure log says who really met their arm.
 
 use auralink_types::experiment::{Arm, Unit, check_arms};
-use auralink_types::{AicConfig, CallId, ConfigChange, FieldError, Policy, TenantId, UserKey};
+use auralink_types::{AicConfig, CallId, FieldError, TenantId, UserKey};
 use sha2::{Digest as _, Sha256};
 
 /// A running experiment.
@@ -84,44 +84,18 @@ impl Experiment {
         })
     }
 
-    /// What a user's policy becomes in that arm. One who has AIC off, or has vetoed it, is in no experiment.
-    pub fn policy(&self, base: &Policy, arm: usize) -> Policy {
-        match self.arms.get(arm) {
-            Some(arm) if base.active => overridden(base, &arm.change),
-            _ => base.clone(),
-        }
-    }
-}
-
-/// The arm laid over the policy by the rules for a change of the stored configuration. An arm was checked when it was made;
-/// one that could not be applied would change nothing.
-fn overridden(base: &Policy, change: &ConfigChange) -> Policy {
-    let config = configured(base);
-    let mut next = config.apply(change).unwrap_or(config).policy();
-    // Rows of an arm without AIC are the baseline of the others.
-    next.observed = true;
-    next
-}
-
-/// The configuration that an active policy came from, but for the model's name, which no policy has.
-fn configured(policy: &Policy) -> AicConfig {
-    let floor = policy.floor;
-    AicConfig {
-        enabled: policy.active,
-        mode: policy.mode,
-        target_override: policy.explicit_target,
-        floor_override: (floor != policy.mode.min_quality()).then(|| f64::from(floor.value())),
-        max_latency_ms: u32::try_from(policy.max_latency.as_millis()).unwrap_or(u32::MAX),
-        enable_predictive_compression: policy.predictive,
-        enable_perceptual_optimization: policy.perceptual,
-        opt_out: policy.opt_out,
-        ..AicConfig::default()
+    /// What a user's configuration becomes in that arm, by the rules for a change of the stored one; `None` for those who
+    /// have AIC off, or have vetoed it: they are in no experiment.
+    pub fn lay(&self, arm: usize, config: &AicConfig) -> Option<AicConfig> {
+        let arm = self.arms.get(arm).filter(|_| config.active())?;
+        // An arm was checked when it was made; one that could not be applied would change nothing.
+        Some(config.apply(&arm.change).unwrap_or_else(|_| config.clone()))
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use auralink_types::Mode;
+    use auralink_types::{ConfigChange, Mode};
 
     use super::*;
 
@@ -200,79 +174,30 @@ mod tests {
             max_latency_ms: Some(7),
             ..ConfigChange::default()
         };
-        let base = AicConfig::default().apply(&on).unwrap().policy();
+        let base = AicConfig::default().apply(&on).unwrap();
         let aggressive = ConfigChange {
             mode: Some(Mode::Aggressive),
             ..ConfigChange::default()
         };
         let arms = vec![arm("control", 1, off()), arm("hard", 1, aggressive)];
         let experiment = Experiment::new("e", "one", Unit::User, arms).unwrap();
-        let control = experiment.policy(&base, 0);
-        assert!(!control.active && control.observed);
-        let hard = experiment.policy(&base, 1);
-        assert_eq!((hard.target, hard.floor.value()), (0.90, 0.70));
-        assert_eq!(hard.max_latency, base.max_latency);
+        assert!(!experiment.lay(0, &base).unwrap().active());
+        let hard = AicConfig {
+            mode: Mode::Aggressive,
+            ..base.clone()
+        };
+        assert_eq!(experiment.lay(1, &base), Some(hard));
 
         let out = ConfigChange {
             opt_out: Some(true),
             ..on
         };
         for untouched in [
-            AicConfig::default().policy(),
-            AicConfig::default().apply(&out).unwrap().policy(),
+            AicConfig::default(),
+            AicConfig::default().apply(&out).unwrap(),
+            base.apply(&off()).unwrap(),
         ] {
-            assert_eq!(experiment.policy(&untouched, 1), untouched);
+            assert_eq!(experiment.lay(1, &untouched), None);
         }
-    }
-
-    #[test]
-    fn an_arm_does_to_a_policy_what_the_same_change_does_to_the_configuration_it_came_from() {
-        let set = |change: &ConfigChange, config: &AicConfig| config.apply(change).unwrap();
-        let change = ConfigChange::default;
-        let on = ConfigChange {
-            enabled: Some(true),
-            ..change()
-        };
-        let plain = set(&on, &AicConfig::default());
-        let own = ConfigChange {
-            target_compression_ratio: Some(0.6),
-            min_quality_score: Some(0.77),
-            max_latency_ms: Some(150),
-            enable_predictive_compression: Some(false),
-            ..change()
-        };
-        let arms = [
-            change(),
-            off(),
-            ConfigChange {
-                target_compression_ratio: Some(0.65),
-                ..change()
-            },
-            ConfigChange {
-                min_quality_score: Some(0.9),
-                enable_perceptual_optimization: Some(false),
-                ..change()
-            },
-            ConfigChange {
-                mode: Some(Mode::Aggressive),
-                ..change()
-            },
-            ConfigChange {
-                mode: Some(Mode::Off),
-                max_latency_ms: Some(7),
-                ..change()
-            },
-        ];
-        for config in [plain.clone(), set(&own, &plain)] {
-            for arm in &arms {
-                let observed = Policy {
-                    observed: true,
-                    ..set(arm, &config).policy()
-                };
-                assert_eq!(overridden(&config.policy(), arm), observed, "{arm:?}");
-            }
-        }
-        let told = overridden(&plain.policy(), &arms[2]);
-        assert_eq!(told.explicit_target, Some(0.65), "what the ladder obeys");
     }
 }

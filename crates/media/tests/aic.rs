@@ -6,7 +6,7 @@ mod peer;
 use std::time::{Duration, Instant};
 
 use auralink_types::UserKey;
-use peer::aic::{SILENCE, policy, serve_aic};
+use peer::aic::{SILENCE, config, serve_aic};
 use peer::{Peer, until};
 use str0m::media::MediaKind;
 
@@ -51,7 +51,7 @@ async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second
 
     let mut timestamp = 0;
     for (opt_out, steered) in [(false, true), (true, false)] {
-        aic.set("anna", policy(opt_out));
+        aic.set("anna", config(opt_out));
         let from = Instant::now();
         while is_steered(&line_of(&anna, "mic")) != steered {
             anna.send("mic", timestamp, SILENCE, false).await;
@@ -72,8 +72,8 @@ async fn a_stock_publisher_is_steered_by_the_answer_and_set_free_within_a_second
 #[tokio::test]
 async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
     let aic = serve_aic().await;
-    aic.set("anna", policy(false));
-    aic.set("bert", policy(true));
+    aic.set("anna", config(false));
+    aic.set("bert", config(true));
     let mut anna = Peer::join(&aic.server, "anna").await;
     let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
@@ -123,7 +123,7 @@ async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
 #[tokio::test]
 async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
     let aic = serve_aic().await;
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let mut anna = Peer::join(&aic.server, "anna").await;
     let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
@@ -147,7 +147,7 @@ async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
         bert.step().await;
         assert!(timestamp < 960 * 500, "nothing arrives");
     }
-    aic.set("bert", policy(true));
+    aic.set("bert", config(true));
     // The veto comes in a pause of the speech: no packet is there to bring it to the tap.
     let pause = Instant::now();
     while pause.elapsed() < Duration::from_millis(400) {
@@ -167,7 +167,7 @@ async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
 #[tokio::test]
 async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
     let mut aic = serve_aic().await;
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let mut anna = Peer::join(&aic.server, "anna").await;
     let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
@@ -202,7 +202,7 @@ async fn what_is_encrypted_from_end_to_end_is_nobodys_to_touch() {
 async fn a_stock_publishers_rate_is_capped_by_the_answer_once_their_own_was_heard_and_given_back_with_their_veto()
  {
     let aic = serve_aic().await;
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let mut anna = Peer::join(&aic.server, "anna").await;
     let mut bert = Peer::join(&aic.server, "bert").await;
     until("both are connected", &mut [&mut anna, &mut bert], |p| {
@@ -221,7 +221,7 @@ async fn a_stock_publishers_rate_is_capped_by_the_answer_once_their_own_was_hear
     talk.resize(345, 7);
     let mut timestamp = 0;
     for (opt_out, capped) in [(false, true), (true, false)] {
-        aic.set("anna", policy(opt_out));
+        aic.set("anna", config(opt_out));
         let from = Instant::now();
         while line_of(&anna, "mic").contains("b=TIAS:") != capped {
             anna.send("mic", timestamp, &talk, false).await;

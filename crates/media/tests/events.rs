@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auralink_types::{Event, EventKind, SessionRef};
 use livekit_protocol as proto;
-use peer::aic::{Aic, Microphone, off, policy, serve_aic};
+use peer::aic::{Aic, Microphone, config, off, serve_aic};
 use peer::{Peer, Shape, two, until};
 use proto::signal_request::Message as Ask;
 use str0m::media::MediaKind;
@@ -53,7 +53,7 @@ async fn a_call_its_people_and_its_sessions_are_told_in_the_order_in_which_they_
     .await;
     let mut seen = Vec::new();
     let mut microphone = Microphone::new();
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let started = talk_until(
         "aic.session.started",
         &mut aic,
@@ -74,7 +74,7 @@ async fn a_call_its_people_and_its_sessions_are_told_in_the_order_in_which_they_
         session(&started).track_id.as_str(),
         anna.published("mic").unwrap().sid
     );
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let again = talk_until(
         "aic.session.started",
         &mut aic,
@@ -155,7 +155,7 @@ async fn a_call_its_people_and_its_sessions_are_told_in_the_order_in_which_they_
 #[tokio::test]
 async fn a_core_that_dies_in_a_call_is_told_as_a_fallback_of_the_session() {
     let mut aic = serve_aic().await;
-    aic.set("anna", policy(false));
+    aic.set("anna", config(false));
     let (mut anna, mut bert) = two(&aic.server, Shape::One).await;
     anna.publish("mic", MediaKind::Audio).await;
     until("the track is answered", &mut [&mut anna, &mut bert], |p| {

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use auralink_types::NetworkClass;
 use livekit_protocol as proto;
-use peer::aic::{Microphone, policy, serve_aic};
+use peer::aic::{Microphone, config, serve_aic};
 use peer::{Peer, in_both_shapes, two, until};
 use str0m::media::MediaKind;
 
@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(40);
 async fn the_class_of_a_legs_network_follows_what_its_receiver_loses() {
     in_both_shapes(async |shape| {
         let mut aic = serve_aic().await;
-        aic.set("anna", policy(false));
+        aic.set("anna", config(false));
         let (mut anna, mut bert) = two(&aic.server, shape).await;
         anna.publish("mic", MediaKind::Audio).await;
         until("the track is answered", &mut [&mut anna, &mut bert], |p| {

@@ -161,10 +161,15 @@ impl AicConfig {
             .unwrap_or_else(|| (f64::from(self.mode.min_quality().value()) * 1e4).round() / 1e4)
     }
 
+    /// Whether AIC may touch the user's media at all.
+    pub fn active(&self) -> bool {
+        self.enabled && !self.opt_out && self.mode != Mode::Off
+    }
+
     /// What the media path obeys.
     pub fn policy(&self) -> Policy {
         Policy {
-            active: self.enabled && !self.opt_out && self.mode != Mode::Off,
+            active: self.active(),
             opt_out: self.opt_out,
             mode: self.mode,
             target: self.target_compression_ratio(),

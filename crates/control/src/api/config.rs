@@ -185,11 +185,10 @@ async fn commit(
     } else {
         scope.change_config_if(&change, expected).await?
     };
-    let policy = stored.config.policy();
     shared
         .state
         .book
-        .set(stored.owner.clone(), policy)
+        .set(stored.owner.clone(), stored.config.clone())
         .map_err(|error| {
             tracing::error!(%error, "a stored configuration is not in force");
             Problem::busy("stored, but not in force: too many users")

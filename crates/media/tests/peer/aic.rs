@@ -6,7 +6,7 @@ use std::time::Duration;
 use auralink_aicore::{CoreFaults, LocalCore, Workers};
 use auralink_engine::PolicyBook;
 use auralink_media::{Ai, EVENTS, ROWS};
-use auralink_types::{AicConfig, ConfigChange, Event, MetricRow, Policy, UserKey};
+use auralink_types::{AicConfig, ConfigChange, Event, MetricRow, UserKey};
 use tokio::sync::mpsc;
 
 use super::{Peer, Server, serve_with};
@@ -45,9 +45,9 @@ pub async fn serve_aic() -> Aic {
 }
 
 impl Aic {
-    /// AIC for one user, or his veto.
-    pub fn set(&self, user: &str, policy: Policy) {
-        self.book.set(UserKey::new("devkey", user), policy).unwrap();
+    /// AIC for one user, or their veto.
+    pub fn set(&self, user: &str, config: AicConfig) {
+        self.book.set(UserKey::new("devkey", user), config).unwrap();
     }
 
     /// Everything told so far that was not taken yet.
@@ -57,18 +57,18 @@ impl Aic {
 }
 
 /// AIC on, with or without a veto.
-pub fn policy(opt_out: bool) -> Policy {
+pub fn config(opt_out: bool) -> AicConfig {
     let change = ConfigChange {
         enabled: Some(true),
         opt_out: Some(opt_out),
         ..Default::default()
     };
-    AicConfig::default().apply(&change).unwrap().policy()
+    AicConfig::default().apply(&change).unwrap()
 }
 
 /// AIC off.
-pub fn off() -> Policy {
-    AicConfig::default().policy()
+pub fn off() -> AicConfig {
+    AicConfig::default()
 }
 
 /// A microphone that sends silence in real time.
