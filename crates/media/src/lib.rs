@@ -22,6 +22,7 @@ mod arena;
 mod arrival;
 mod command;
 mod config;
+mod connection;
 mod data;
 mod directory;
 mod leg;

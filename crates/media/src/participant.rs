@@ -1,28 +1,21 @@
-//! One participant: who he is, what he may do, his signalling socket and his transports.
-
-use std::collections::{BTreeMap, VecDeque};
-use std::time::{Duration, Instant};
+//! One participant: who they are, what they may do, and what they publish.
 
 use auralink_types::{
-    DECODER_ATTRIBUTE, DECODER_NOLACE, MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, TrackId, UserKey,
+    DECODER_ATTRIBUTE, DECODER_NOLACE, MODELS_ATTRIBUTE, ParticipantId, RoomName, TenantId, UserKey,
 };
 use livekit_protocol as proto;
 use proto::signal_response::Message;
-use str0m::format::PayloadParams;
-use str0m::media::{Mid, Pt};
-use str0m::rtp::{RtpHeader, Ssrc};
-use tokio::sync::mpsc;
+use str0m::media::Mid;
 use tokio::sync::mpsc::error::TrySendError;
 
 use crate::arena::Handle;
-use crate::directory::Claim;
+use crate::connection::Connection;
+use crate::directory::ShardId;
 use crate::profile::Profile;
 use crate::quality::QualityMeter;
-use crate::sdp::OfferedLine;
 use crate::speaking::Speaking;
-use crate::subscription::{Permissions, Subscription};
+use crate::subscription::Permissions;
 use crate::track::Track;
-use crate::transport::{Role, Transport};
 
 /// Handle of a room inside its shard.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -88,43 +81,7 @@ pub struct Kind {
     pub details: Vec<i32>,
 }
 
-/// Messages of one socket on their way out. Bounded: a client that doesn't read is cut off and resumes.
-#[derive(Debug)]
-pub struct Socket {
-    /// Which socket.
-    pub id: SocketId,
-    /// Its queue.
-    pub queue: mpsc::Sender<proto::SignalResponse>,
-}
-
-/// Most streams and formats remembered of one publisher; beyond it they are found anew.
-const MAX_ROUTES: usize = 64;
-
-/// Where packets of one stream and format belong.
-#[derive(Clone, Copy, Debug)]
-pub struct Route {
-    ssrc: Ssrc,
-    pt: Pt,
-    /// Which of the publisher's tracks.
-    pub track: usize,
-    /// Which of its layers.
-    pub layer: usize,
-    /// What the payload type stands for.
-    pub params: PayloadParams,
-    /// Whether it is RED around that.
-    pub red: bool,
-}
-
-/// Reliable messages that wait for room in the channel.
-#[derive(Debug, Default)]
-pub struct Backlog {
-    /// Messages, oldest first.
-    pub messages: VecDeque<Vec<u8>>,
-    /// Their bytes.
-    pub bytes: usize,
-}
-
-/// Everything about one participant.
+/// Somebody in a room, here or on another shard.
 pub struct Participant {
     /// Session id seen by clients.
     pub sid: ParticipantId,
@@ -132,11 +89,11 @@ pub struct Participant {
     pub user: UserKey,
     /// Name, metadata and attributes.
     pub profile: Profile,
-    /// What he may do.
+    /// What they may do.
     pub grants: Grants,
-    /// What kind of participant he is, as LiveKit numbers them.
+    /// What kind of participant they are, as LiveKit numbers them.
     pub kind: Kind,
-    /// When he joined, milliseconds since the Unix epoch.
+    /// When they joined, milliseconds since the Unix epoch.
     pub joined_at_ms: i64,
     /// Client's own protocol level, passed on to others.
     pub client_protocol: i32,
@@ -144,54 +101,65 @@ pub struct Participant {
     pub state: proto::participant_info::State,
     /// Grows with every change shown to others.
     pub version: u32,
-    /// Signalling; absent while the client is away.
-    pub socket: Option<Socket>,
-    /// Keeps the room's place, and counts as one more on its shard.
-    pub _claim: Claim,
-    /// When he is given up unless something happens.
-    pub deadline: Option<Instant>,
-    /// Where what he publishes arrives; with one transport for all, also where what he hears leaves.
-    pub publisher: Transport,
-    /// Where what he hears leaves, for a client with two.
-    pub subscriber: Option<Transport>,
-    /// Lines of the last offer on which he sends: which tracks they carry may be announced later.
-    pub sends: Vec<OfferedLine>,
-    /// Tracks he publishes.
+    /// Tracks they publish.
     pub tracks: Vec<Track>,
-    /// Tracks he has published so far.
-    pub serials: u32,
-    /// Where packets belong that arrive under an SSRC with a payload type; gathered as they come.
-    pub routes: Vec<Route>,
-    /// Whom he lets have his tracks.
+    /// Whom they let have their tracks.
     pub permissions: Permissions,
-    /// Tracks of others that he may ask for.
-    pub subscriptions: BTreeMap<TrackId, Subscription>,
-    /// Whether the client notices a media stream once for each of its lines and no second time.
-    pub streams_once: bool,
-    /// Whether new tracks are subscribed to by themselves.
-    pub auto_subscribe: bool,
-    /// Reliable data that waits.
-    pub backlog: Backlog,
-    /// Round trip to him, as last reported on anything.
-    pub rtt: Option<Duration>,
-    /// How good his connection is.
+    /// How good their connection is.
     pub quality: QualityMeter,
-    /// Whether he was told how good the others' connections are.
-    pub told_quality: bool,
+    /// Where their connection is.
+    pub seat: Seat,
+}
+
+/// Where somebody's connection is.
+pub enum Seat {
+    /// On this shard.
+    Here(Box<Connection>),
+    /// On another, whose part of the room tells of them: here they are a guest.
+    Elsewhere(ShardId),
 }
 
 impl Participant {
     /// Puts a message into the socket's queue. On overflow the socket is dropped, which closes it; the client
     /// comes back and gets the full state. Of one that is closed already the room is about to hear.
+    ///
+    /// A guest is told by their own part of the room.
     pub fn tell(&mut self, message: Message) {
+        let Seat::Here(connection) = &mut self.seat else {
+            return;
+        };
         let response = proto::SignalResponse {
             message: Some(message),
         };
-        if let Some(socket) = &self.socket
+        if let Some(socket) = &connection.socket
             && let Err(TrySendError::Full(_)) = socket.queue.try_send(response)
         {
             tracing::warn!(participant = %self.sid, "signalling queue overflowed");
-            self.socket = None;
+            connection.socket = None;
+        }
+    }
+
+    /// Their connection, if it is here.
+    pub fn here(&self) -> Option<&Connection> {
+        match &self.seat {
+            Seat::Here(connection) => Some(connection),
+            Seat::Elsewhere(_) => None,
+        }
+    }
+
+    /// Their connection, if it is here.
+    pub fn here_mut(&mut self) -> Option<&mut Connection> {
+        match &mut self.seat {
+            Seat::Here(connection) => Some(connection),
+            Seat::Elsewhere(_) => None,
+        }
+    }
+
+    /// The shard where they are, for a guest.
+    pub fn elsewhere(&self) -> Option<ShardId> {
+        match &self.seat {
+            Seat::Here(_) => None,
+            Seat::Elsewhere(shard) => Some(*shard),
         }
     }
 
@@ -202,7 +170,7 @@ impl Participant {
         Speaking::info(self.sid.as_str(), level)
     }
 
-    /// How others and he himself see him.
+    /// How others and they themselves see them.
     pub fn info(&self) -> proto::ParticipantInfo {
         proto::ParticipantInfo {
             sid: self.sid.as_str().into(),
@@ -245,12 +213,12 @@ impl Participant {
         }
     }
 
-    /// Whether others may have something of him.
+    /// Whether others may have something of theirs.
     pub fn publishes(&self) -> bool {
         self.tracks.iter().any(Track::is_live)
     }
 
-    /// Whether he speaks for others.
+    /// Whether they speak for others.
     pub fn is_agent(&self) -> bool {
         self.grants.agent || self.kind.kind == proto::participant_info::Kind::Agent as i32
     }
@@ -268,7 +236,7 @@ impl Participant {
             .collect()
     }
 
-    /// Whether his Opus decoder enhances what it decodes.
+    /// Whether their Opus decoder enhances what it decodes.
     pub fn enhances(&self) -> bool {
         self.profile
             .attributes
@@ -281,82 +249,8 @@ impl Participant {
         self.tracks.iter_mut().find(|track| track.mid == Some(mid))
     }
 
-    /// Which transport sends to him.
-    pub const fn sending_role(&self) -> Role {
-        if self.subscriber.is_some() {
-            Role::Subscriber
-        } else {
-            Role::Publisher
-        }
-    }
-
-    /// The transport that sends to him.
-    pub fn sending(&self) -> &Transport {
-        self.subscriber.as_ref().unwrap_or(&self.publisher)
-    }
-
-    /// The transport that sends to him.
-    pub fn sending_mut(&mut self) -> &mut Transport {
-        self.subscriber.as_mut().unwrap_or(&mut self.publisher)
-    }
-
-    /// The transport of that role, if he has it.
-    pub fn transport_mut(&mut self, role: Role) -> Option<&mut Transport> {
-        match role {
-            Role::Publisher => Some(&mut self.publisher),
-            Role::Subscriber => self.subscriber.as_mut(),
-        }
-    }
-
-    /// His transports by role.
-    pub fn transports(&self) -> impl Iterator<Item = (Role, &Transport)> {
-        let subscriber = self
-            .subscriber
-            .iter()
-            .map(|transport| (Role::Subscriber, transport));
-        std::iter::once((Role::Publisher, &self.publisher)).chain(subscriber)
-    }
-
     /// The published track of that number.
     pub fn track_of(&mut self, serial: u32) -> Option<&mut Track> {
         self.tracks.iter_mut().find(|track| track.serial == serial)
-    }
-
-    /// Where a packet that arrives belongs; resolved once for each stream and format.
-    pub fn route(&mut self, header: &RtpHeader) -> Option<Route> {
-        let (ssrc, pt) = (header.ssrc, header.payload_type);
-        let known = self
-            .routes
-            .iter()
-            .find(|route| route.ssrc == ssrc && route.pt == pt);
-        if let Some(route) = known {
-            return Some(*route);
-        }
-        let (params, red) = self.publisher.session.format_of(pt)?;
-        let stream = self.publisher.session.stream_of(ssrc);
-        let mid = header.ext_vals.mid.or(stream.map(|(mid, _)| mid))?;
-        let track = self.tracks.iter().position(|track| track.mid == Some(mid))?;
-        let layers = &self.tracks[track].layers;
-        let layer = stream
-            .and_then(|(_, rid)| rid)
-            .and_then(|rid| {
-                layers
-                    .iter()
-                    .position(|layer| layer.rid.as_deref() == Some(&*rid))
-            })
-            .unwrap_or(0);
-        let route = Route {
-            ssrc,
-            pt,
-            track,
-            layer,
-            params,
-            red,
-        };
-        if self.routes.len() == MAX_ROUTES {
-            self.routes.clear();
-        }
-        self.routes.push(route);
-        Some(route)
     }
 }

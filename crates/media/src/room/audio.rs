@@ -12,7 +12,8 @@ use crate::arena::Handle;
 use crate::arrival::Numbers;
 use crate::leg::Leg;
 use crate::lent::lent;
-use crate::participant::{Participant, Pid, Route, TrackKey};
+use crate::connection::{Connection, Route};
+use crate::participant::{Participant, Pid, Seat, TrackKey};
 use crate::speaking::Loudness;
 use crate::tap::{
     AudioPacket, AudioTap, LegCaps, LegId, OutPacket, PayloadKind, PublisherCaps, TapOutput, TapSnapshot,
@@ -99,13 +100,14 @@ impl Room {
         let Some(publisher) = self.people.get_mut(pid.0) else {
             return;
         };
-        let Some(track) = publisher.tracks.get_mut(route.track) else {
+        let Participant { tracks, seat, .. } = publisher;
+        let Some(track) = tracks.get_mut(route.track) else {
             return;
         };
         // Whether RED was offered is known with the line on which the first packet comes.
-        if let (Some(tapped), Some(mid)) = (&mut track.tapped, track.mid)
+        if let (Some(tapped), Some(mid), Seat::Here(connection)) = (&mut track.tapped, track.mid, &*seat)
             && !std::mem::replace(&mut tapped.arrived, true)
-            && publisher.publisher.session.opus_types(mid).1.is_none()
+            && connection.publisher.session.opus_types(mid).1.is_none()
         {
             tapped.tap.forget_red();
         }
@@ -324,8 +326,8 @@ impl Room {
         leg: &mut Leg,
         packet: OutPacket,
     ) {
-        let connected = |p: &Participant| p.sending().session.is_connected();
-        if leg.paused || !self.person(leg.to).is_some_and(connected) {
+        let connected = |c: &Connection| c.sending().session.is_connected();
+        if leg.paused || !self.connection(leg.to).is_some_and(connected) {
             return;
         }
         let red = packet.kind == PayloadKind::Red;

@@ -8,7 +8,6 @@ use proto::leave_request::Action;
 use proto::signal_response::Message;
 
 use super::{Cx, Room};
-use crate::line::Use;
 use crate::participant::Pid;
 use crate::session::SessionError;
 
@@ -81,29 +80,21 @@ impl Room {
         if let Some(action) = farewell {
             gone.tell(Message::Leave(leave(reason, action)));
         }
-        if let Some(socket) = gone.socket.take() {
-            cx.out.hung_up.push(socket.id);
-        }
-        gone.publisher.session.close(cx.out);
-        if let Some(subscriber) = &mut gone.subscriber {
-            subscriber.session.close(cx.out);
-        }
         tracing::info!(participant = %gone.sid, ?reason, "participant left");
         for mut track in std::mem::take(&mut gone.tracks) {
             self.close_tap(cx, pid, &gone.user, &mut track);
             self.track_left(cx, &gone, &track);
             self.forget_track(&track);
         }
-        let heard = gone.sending().lines.iter().filter_map(|line| match &line.usage {
-            Use::Send(track) => Some((gone.subscriptions.get(track)?.publisher, track.clone())),
-            _ => None,
-        });
-        for (publisher, track) in heard.collect::<Vec<_>>() {
-            self.end_leg(cx, publisher, &track, pid);
-        }
-        self.left(cx, &gone);
-        if self.people.is_empty() {
-            self.empty_since = Some(cx.now);
+        if let Some(connection) = gone.here_mut() {
+            connection.close(cx.out);
+            for (publisher, track) in connection.hears() {
+                self.end_leg(cx, publisher, &track, pid);
+            }
+            self.left(cx, &gone);
+            if self.is_empty() {
+                self.empty_since = Some(cx.now);
+            }
         }
         if gone.grants.hidden {
             return;

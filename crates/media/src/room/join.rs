@@ -15,7 +15,8 @@ use super::lines::notices_streams_once;
 use super::offer::IceStart;
 use super::{Cx, Room};
 use crate::command::{Join, Topology};
-use crate::participant::{Backlog, Participant, Pid, Socket, SocketId};
+use crate::connection::{Backlog, Connection, Socket};
+use crate::participant::{Participant, Pid, Seat, SocketId};
 use crate::quality::QualityMeter;
 use crate::session::Session;
 use crate::subscription::Permissions;
@@ -72,6 +73,24 @@ impl Room {
         } = join;
         let settings = request.connection_settings.unwrap_or_default();
         let auto_subscribe = request.connection_settings.is_none() || settings.auto_subscribe;
+        let client = request.client_info.as_ref();
+        let connection = Connection {
+            socket: Some(Socket { id: socket, queue }),
+            _claim: claim,
+            deadline: Some(cx.now + CONNECT_TIMEOUT),
+            streams_once: subscriber.is_some() && client.is_some_and(notices_streams_once),
+            publisher,
+            subscriber,
+            sends: Vec::new(),
+            serials: 0,
+            routes: Vec::new(),
+            subscriptions: BTreeMap::new(),
+            auto_subscribe,
+            backlog: Backlog::default(),
+            rtt: None,
+            told_quality: false,
+        };
+        let transports = connection.transports().count();
         let participant = Participant {
             sid: ParticipantId::new(new_sid("PA_")),
             user: admission.user,
@@ -79,32 +98,14 @@ impl Room {
             grants: admission.grants,
             kind: admission.kind,
             joined_at_ms: now_ms,
-            client_protocol: request
-                .client_info
-                .as_ref()
-                .map_or(0, |info| info.client_protocol),
-            streams_once: subscriber.is_some()
-                && request.client_info.as_ref().is_some_and(notices_streams_once),
+            client_protocol: client.map_or(0, |info| info.client_protocol),
             state: proto::participant_info::State::Joined,
             version: 1,
-            socket: Some(Socket { id: socket, queue }),
-            _claim: claim,
-            deadline: Some(cx.now + CONNECT_TIMEOUT),
-            publisher,
-            subscriber,
-            sends: Vec::new(),
             tracks: Vec::new(),
-            serials: 0,
-            routes: Vec::new(),
             permissions: Permissions::default(),
-            subscriptions: BTreeMap::new(),
-            auto_subscribe,
-            backlog: Backlog::default(),
-            rtt: None,
             quality: QualityMeter::default(),
-            told_quality: false,
+            seat: Seat::Here(Box::new(connection)),
         };
-        let transports = participant.transports().count();
         tracing::info!(participant = %participant.sid, room = %self.key().name, transports, "participant joined");
         self.people.insert(participant);
         self.empty_since = None;
@@ -144,6 +145,7 @@ impl Room {
             mime: mime.into(),
             fmtp_line: String::new(),
         };
+        let two = participant.here().is_some_and(|connection| connection.subscriber.is_some());
         #[allow(deprecated)]
         let join = proto::JoinResponse {
             room: Some(room),
@@ -153,8 +155,8 @@ impl Room {
             server_info: Some(server_info()),
             ping_interval: PING_INTERVAL_SECONDS,
             ping_timeout: PING_TIMEOUT_SECONDS,
-            subscriber_primary: participant.subscriber.is_some(),
-            fast_publish: participant.subscriber.is_some() && participant.grants.publish,
+            subscriber_primary: two,
+            fast_publish: two && participant.grants.publish,
             enabled_publish_codecs: ["video/VP8", "video/H264", "audio/opus", "audio/red"]
                 .map(codec)
                 .into(),
@@ -193,21 +195,19 @@ impl Room {
             return None;
         };
         let participant = self.people.get_mut(pid.0)?;
+        let connection = participant.here_mut()?;
         let socket = Socket {
             id: join.socket,
             queue: join.queue,
         };
-        if let Some(old) = participant.socket.replace(socket) {
+        if let Some(old) = connection.socket.replace(socket) {
             cx.out.hung_up.push(old.id);
         }
-        if participant.sending().session.is_connected() {
-            participant.deadline = None;
-        } else {
-            participant.deadline = Some(cx.now + CONNECT_TIMEOUT);
-        }
-        participant.told_quality = false;
+        let connected = connection.sending().session.is_connected();
+        connection.deadline = (!connected).then_some(cx.now + CONNECT_TIMEOUT);
+        connection.told_quality = false;
         // A question or an offer that was under way may never have arrived.
-        participant.publisher.asked_to_offer = None;
+        connection.publisher.asked_to_offer = None;
         participant.tell(Message::Reconnect(proto::ReconnectResponse {
             server_info: Some(server_info()),
             ..Default::default()
@@ -224,14 +224,14 @@ impl Room {
 
     /// A socket is gone without a goodbye: its participant may come back.
     pub fn socket_closed(&mut self, cx: &Cx<'_>, pid: Pid, socket: SocketId) {
-        if let Some(participant) = self.person_mut(pid)
-            && participant
+        if let Some(connection) = self.connection_mut(pid)
+            && connection
                 .socket
                 .as_ref()
                 .is_none_or(|current| current.id == socket)
         {
-            participant.socket = None;
-            participant.deadline = Some(cx.now + RESUME_WINDOW);
+            connection.socket = None;
+            connection.deadline = Some(cx.now + RESUME_WINDOW);
         }
     }
 

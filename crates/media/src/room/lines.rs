@@ -10,6 +10,7 @@ use str0m::media::Mid;
 use super::{Cx, Room};
 use crate::leg::Leg;
 use crate::line::{Line, Use};
+use crate::connection::Connection;
 use crate::participant::{Participant, Pid};
 use crate::sdp::{LineKind, SendTerms, Terms};
 use crate::subscription::Subscription;
@@ -18,16 +19,16 @@ use crate::transport::Transport;
 impl Room {
     /// Frees lines whose track is no longer wanted and gives idle ones to tracks that wait.
     pub(super) fn assign_lines(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
-        let Participant {
+        let Connection {
             publisher,
             subscriber,
             subscriptions,
             streams_once,
             ..
-        } = participant;
+        } = connection;
         let Transport { lines, session, .. } = subscriber.as_mut().unwrap_or(publisher);
         for line in lines.iter_mut() {
             if let Use::Send(track) = &line.usage
@@ -55,7 +56,10 @@ impl Room {
     }
 
     /// The lines whose packets go with no header extension but `mid`.
-    pub(super) fn bare_lines(&self, participant: &Participant, lines: &[Line]) -> Vec<Mid> {
+    pub(super) fn bare_lines(&self, pid: Pid, lines: &[Line]) -> Vec<Mid> {
+        let Some(participant) = self.person(pid) else {
+            return Vec::new();
+        };
         lines
             .iter()
             .filter(|line| line.kind == LineKind::Audio && self.goes_bare(participant, line))
@@ -70,8 +74,8 @@ impl Room {
                 .iter()
                 .any(|t| t.mid == Some(line.mid) && t.steering.active),
             Use::Send(track) => participant
-                .subscriptions
-                .get(track)
+                .here()
+                .and_then(|connection| connection.subscriptions.get(track))
                 .and_then(|s| self.person(s.publisher))
                 .is_some_and(|p| p.tracks.iter().any(|t| t.id == *track && t.steering.active)),
             Use::Idle | Use::Cooling => false,
@@ -79,7 +83,10 @@ impl Room {
     }
 
     /// What a description says about each of these lines.
-    pub(super) fn terms(&self, participant: &Participant, lines: &[Line]) -> HashMap<String, Terms> {
+    pub(super) fn terms(&self, pid: Pid, lines: &[Line]) -> HashMap<String, Terms> {
+        let Some((participant, connection)) = self.person(pid).and_then(|p| Some((p, p.here()?))) else {
+            return HashMap::new();
+        };
         let of = |line: &Line| match &line.usage {
             Use::Idle | Use::Cooling => Terms::Inactive,
             Use::Receive => {
@@ -90,16 +97,14 @@ impl Room {
                 Terms::Receive(track.map_or_else(Default::default, |track| track.terms()))
             }
             Use::Send(track) => {
-                let publisher = participant
-                    .subscriptions
-                    .get(track)
-                    .and_then(|s| self.person(s.publisher));
+                let subscription = connection.subscriptions.get(track);
+                let publisher = subscription.and_then(|s| self.person(s.publisher));
                 let stereo = publisher
                     .and_then(|p| p.tracks.iter().find(|t| t.id == *track))
                     .is_some_and(|track| track.is_stereo());
                 let owner = publisher.map_or("", |p| p.sid.as_str());
                 Terms::Send(SendTerms {
-                    stream: line.stream_id(owner, track, participant.streams_once),
+                    stream: line.stream_id(owner, track, connection.streams_once),
                     track: track.as_str().into(),
                     stereo,
                     ssrcs: line.stream,
@@ -115,18 +120,18 @@ impl Room {
     /// The client has a new description of what it is sent: packets flow on the lines it names and stop on the others.
     /// What the description could not say yet makes the transport stale.
     pub(super) fn lines_agreed(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
         // Lines that were `inactive` just now may be taken next time.
         let mut freed = false;
-        for line in &mut participant.sending_mut().lines {
+        for line in &mut connection.sending_mut().lines {
             if line.usage == Use::Cooling {
                 line.usage = Use::Idle;
                 freed = true;
             }
         }
-        let waits = participant
+        let waits = connection
             .subscriptions
             .values()
             .any(|s| s.is_wanted() && s.mid.is_none());
@@ -138,15 +143,15 @@ impl Room {
 
     /// Makes the legs of what is sent on agreed lines, each resolved once and for all.
     fn connect_legs(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
-        let Participant {
+        let Connection {
             publisher,
             subscriber,
             subscriptions,
             ..
-        } = participant;
+        } = connection;
         let transport = subscriber.as_mut().unwrap_or(publisher);
         let mut fresh: Vec<(Leg, Subscription, TrackId)> = Vec::new();
         for line in &mut transport.lines {
@@ -202,8 +207,8 @@ const fn kind_of(video: bool) -> LineKind {
 
 /// Lines to ask for: what is wanted beyond those there are, audio and video, and some ahead, so that a room that fills
 /// does not ask for each one.
-pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
-    let lines = &participant.sending().lines;
+pub(super) fn missing_lines(connection: &Connection) -> (u32, u32) {
+    let lines = &connection.sending().lines;
     let ahead = |missing: u32, video: bool| {
         let there = lines.iter().filter(|line| line.kind == kind_of(video)).count() as u32;
         if missing == 0 {
@@ -212,7 +217,7 @@ pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
             missing.max((there / 4).min(MOST_AHEAD))
         }
     };
-    let (audio, video) = wanted_lines(participant);
+    let (audio, video) = wanted_lines(connection);
     (ahead(audio, false), ahead(video, true))
 }
 
@@ -220,20 +225,20 @@ pub(super) fn missing_lines(participant: &Participant) -> (u32, u32) {
 const MOST_AHEAD: u32 = 16;
 
 /// Lines that are wanted beyond those there are, audio and video.
-fn wanted_lines(participant: &Participant) -> (u32, u32) {
+fn wanted_lines(connection: &Connection) -> (u32, u32) {
     let missing = |video: bool| {
-        let wanted = participant
+        let wanted = connection
             .subscriptions
             .values()
             .filter(|s| s.is_wanted() && s.video == video && s.mid.is_none());
-        let usable = participant
+        let usable = connection
             .sending()
             .lines
             .iter()
             .filter(|line| line.open && line.kind == kind_of(video))
             .filter(|line| match &line.usage {
                 Use::Idle | Use::Cooling => true,
-                Use::Send(track) => !participant
+                Use::Send(track) => !connection
                     .subscriptions
                     .get(track)
                     .is_some_and(|s| s.is_wanted()),

@@ -39,10 +39,11 @@ use crate::arena::Arena;
 use crate::directory::Claim;
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
+use crate::connection::Connection;
 use crate::participant::{Participant, Pid, RoomId, RoomKey};
 use crate::session::SessionConfig;
 use crate::track::Track;
-use crate::transport::{Role, TransportId};
+use crate::transport::{Role, Transport, TransportId};
 
 pub use tick::Headcount;
 
@@ -115,7 +116,7 @@ impl Room {
         (source, destination): (SocketAddr, SocketAddr),
         datagram: &[u8],
     ) {
-        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+        if let Some(transport) = self.transport_mut(id) {
             transport
                 .session
                 .receive(cx.now, cx.out, source, destination, datagram);
@@ -125,7 +126,7 @@ impl Room {
 
     /// Lets what was written to one of its transports leave.
     pub fn flush(&mut self, cx: &mut Cx<'_>, id: TransportId) {
-        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+        if let Some(transport) = self.transport_mut(id) {
             transport.session.flush(cx.now, cx.out);
         }
         self.settle(cx);
@@ -133,7 +134,7 @@ impl Room {
 
     /// Time has passed for one of its transports.
     pub fn handle_timeout(&mut self, cx: &mut Cx<'_>, id: TransportId) {
-        if let Some(transport) = self.person_mut(id.pid).and_then(|p| p.transport_mut(id.role)) {
+        if let Some(transport) = self.transport_mut(id) {
             transport.session.advance(cx.now, cx.out);
         }
         self.settle(cx);
@@ -164,20 +165,46 @@ impl Room {
         self.people.get_mut(pid.0)
     }
 
-    /// Whoever is in the room under that identity.
+    /// The connection of somebody who is here.
+    pub fn connection(&self, pid: Pid) -> Option<&Connection> {
+        self.person(pid)?.here()
+    }
+
+    /// The connection of somebody who is here.
+    pub fn connection_mut(&mut self, pid: Pid) -> Option<&mut Connection> {
+        self.person_mut(pid)?.here_mut()
+    }
+
+    fn transport_mut(&mut self, id: TransportId) -> Option<&mut Transport> {
+        self.connection_mut(id.pid)?.transport_mut(id.role)
+    }
+
+    /// Whoever is here under that identity.
     pub fn find(&self, identity: &str) -> Option<Pid> {
-        let found = self.people.iter().find(|(_, p)| p.user.user.as_str() == identity);
+        let named = |p: &Participant| p.here().is_some() && p.user.user.as_str() == identity;
+        let found = self.people.iter().find(|(_, p)| named(p));
         found.map(|(handle, _)| Pid(handle))
     }
 
-    /// Everybody, in no order that means anything.
+    /// Everybody, guests as well, in no order that means anything.
     pub fn everybody(&self) -> impl Iterator<Item = Pid> + use<> {
         self.people.handles().into_iter().map(Pid)
     }
 
-    /// How many are in it.
+    /// Everybody who is here.
+    fn present(&self) -> impl Iterator<Item = (Pid, &Connection)> {
+        let here = self.people.iter();
+        here.filter_map(|(handle, person)| Some((Pid(handle), person.here()?)))
+    }
+
+    /// Whether nobody is here.
+    fn is_empty(&self) -> bool {
+        self.present().next().is_none()
+    }
+
+    /// How many are here.
     pub fn len(&self) -> usize {
-        self.people.len()
+        self.present().count()
     }
 
     /// Published tracks in it.
@@ -215,8 +242,8 @@ impl Room {
 
     /// Notes that what somebody is sent is to be described anew.
     fn renegotiate(&mut self, pid: Pid) {
-        if let Some(participant) = self.people.get_mut(pid.0) {
-            participant.sending_mut().stale = true;
+        if let Some(connection) = self.connection_mut(pid) {
+            connection.sending_mut().stale = true;
             self.stale.push(pid);
         }
     }

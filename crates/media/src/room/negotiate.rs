@@ -13,9 +13,12 @@ use super::offer::IceStart;
 use super::{Cx, Departure, Room};
 use crate::line::{Line, Use};
 use crate::matching::match_lines;
-use crate::participant::Pid;
+use crate::participant::{Participant, Pid, Seat};
 use crate::sdp::{Answered, Description, LegibleOffer, LineKind, OfferedLine, leave_only_mid, read_offer};
 use crate::transport::Transport;
+
+/// Why there is no answer for somebody who has just gone.
+const NOBODY: &str = "nobody is there to be answered";
 
 /// A client that was asked to offer and hasn't is asked again after so long.
 const ASK_AGAIN: Duration = Duration::from_secs(2);
@@ -31,26 +34,27 @@ impl Room {
             Ok(answer) => answer,
             Err(error) => return self.refuse_description(pid, &*error),
         };
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
-        let both_ways = participant.subscriber.is_none();
-        let transport = &mut participant.publisher;
+        let both_ways = connection.subscriber.is_none();
+        let transport = &mut connection.publisher;
         transport.stale = false;
         transport.asked_to_offer = None;
         transport.answered_at = Some(cx.now);
         let mid_to_track_id = mid_to_track(transport);
-        participant.tell(Message::Answer(proto::SessionDescription {
+        let description = proto::SessionDescription {
             r#type: "answer".into(),
             sdp: answer,
             id: offer.id,
             mid_to_track_id,
-        }));
+        };
+        self.tell(pid, Message::Answer(description));
         if both_ways {
             self.lines_agreed(cx, pid);
         }
         self.show_live_tracks(cx, pid);
-        let lacks = |room: &Self| room.person(pid).is_some_and(|p| missing_lines(p) != (0, 0));
+        let lacks = |room: &Self| room.connection(pid).is_some_and(|c| missing_lines(c) != (0, 0));
         if both_ways && lacks(self) {
             self.renegotiate(pid);
         }
@@ -63,7 +67,7 @@ impl Room {
         pid: Pid,
         offer: &str,
     ) -> Result<String, Box<dyn std::error::Error>> {
-        let last = self.person(pid).and_then(|p| p.publisher.last_answer.as_ref());
+        let last = self.connection(pid).and_then(|c| c.publisher.last_answer.as_ref());
         let known = last.is_some_and(|last| last.is_to(offer));
         let mut legible = None;
         if !known {
@@ -72,26 +76,28 @@ impl Room {
             for track in self.take_lines(pid, &offered) {
                 self.unpublish(cx, pid, &track);
             }
-            if let Some(participant) = self.person_mut(pid) {
-                participant.sends = sending_lines(offered);
+            if let Some(connection) = self.connection_mut(pid) {
+                connection.sends = sending_lines(offered);
             }
             legible = Some(read);
         }
-        let participant = self.person_mut(pid).ok_or("nobody is there to be answered")?;
-        if match_lines(&participant.sends, &mut participant.tracks) {
-            participant.routes.clear();
+        let Some(Participant { tracks, seat, .. }) = self.person_mut(pid) else {
+            return Err(NOBODY.into());
+        };
+        let Seat::Here(connection) = seat else {
+            return Err(NOBODY.into());
+        };
+        if match_lines(&connection.sends, tracks) {
+            connection.routes.clear();
         }
         // On a transport of its own what the client hears is the server's to offer.
-        if participant.subscriber.is_none() {
+        if connection.subscriber.is_none() {
             self.assign_lines(cx, pid);
         }
-        let participant = self.person(pid).ok_or("nobody is there to be answered")?;
-        let bare = self.bare_lines(participant, &participant.publisher.lines);
-        let terms = self.terms(participant, &participant.publisher.lines);
-        let transport = &mut self
-            .person_mut(pid)
-            .ok_or("nobody is there to be answered")?
-            .publisher;
+        let lines = &self.connection(pid).ok_or(NOBODY)?.publisher.lines;
+        let bare = self.bare_lines(pid, lines);
+        let terms = self.terms(pid, lines);
+        let transport = &mut self.connection_mut(pid).ok_or(NOBODY)?.publisher;
         let answered = match transport.last_answer.take() {
             Some(last) if known && last.is_bare(&bare) => last,
             last => {
@@ -119,10 +125,13 @@ impl Room {
 
     /// Brings the lines up to the offer; tracks whose line the client has stopped are returned.
     fn take_lines(&mut self, pid: Pid, offered: &[OfferedLine]) -> Vec<TrackId> {
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(Participant { tracks, seat, .. }) = self.person_mut(pid) else {
             return Vec::new();
         };
-        let lines = &mut participant.publisher.lines;
+        let Seat::Here(connection) = seat else {
+            return Vec::new();
+        };
+        let lines = &mut connection.publisher.lines;
         for offered in offered.iter().filter(|line| line.kind != LineKind::Other) {
             let mid = Mid::from(offered.mid.as_str());
             let at = match lines.iter().position(|line| line.mid == mid) {
@@ -149,8 +158,7 @@ impl Room {
                 .any(|line| line.mid == *mid && line.usage == Use::Receive)
                 || !offered.iter().any(|line| Mid::from(line.mid.as_str()) == *mid)
         };
-        participant
-            .tracks
+        tracks
             .iter()
             .filter(|t| t.mid.as_ref().is_some_and(gone))
             .map(|t| t.id.clone())
@@ -162,17 +170,17 @@ impl Room {
     pub(super) fn refresh(&mut self, cx: &mut Cx<'_>, pid: Pid) {
         self.ask_for_offer(cx.now, pid);
         let stale = |transport: &Transport| transport.stale;
-        let subscriber = self.person(pid).and_then(|p| p.subscriber.as_ref());
+        let subscriber = self.connection(pid).and_then(|c| c.subscriber.as_ref());
         if subscriber.is_some_and(stale) {
             self.offer(cx, pid, IceStart::AsItIs);
         }
     }
 
     fn ask_for_offer(&mut self, now: Instant, pid: Pid) {
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
-        let transport = &participant.publisher;
+        let transport = &connection.publisher;
         // Before the first offer there is nothing to change: it will be answered with everything.
         if !transport.stale || transport.lines.is_empty() {
             return;
@@ -184,23 +192,22 @@ impl Room {
         if waiting || since(transport.answered_at).is_some_and(|passed| passed < rest) {
             return;
         }
-        let single = participant.subscriber.is_none();
+        let single = connection.subscriber.is_none();
         let (num_audios, num_videos) = if single {
-            missing_lines(participant)
+            missing_lines(connection)
         } else {
             (0, 0)
         };
-        let transport = &mut participant.publisher;
+        let transport = &mut connection.publisher;
         transport.asked_to_offer = Some(now);
         // Old SDKs with two transports don't know the question: they hear it once for each change, and their next offer
         // is answered with what holds then.
         transport.stale = single;
-        participant.tell(Message::MediaSectionsRequirement(
-            proto::MediaSectionsRequirement {
-                num_audios,
-                num_videos,
-            },
-        ));
+        let requirement = proto::MediaSectionsRequirement {
+            num_audios,
+            num_videos,
+        };
+        self.tell(pid, Message::MediaSectionsRequirement(requirement));
     }
 }
 

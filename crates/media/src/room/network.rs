@@ -23,11 +23,11 @@ impl Room {
     /// How a subscriber's network treats a leg.
     pub(super) fn downlink_reported(&mut self, cx: &mut Cx<'_>, pid: Pid, report: &LineReport) {
         if let Some(rtt) = report.rtt
-            && let Some(subscriber) = self.person_mut(pid)
+            && let Some(subscriber) = self.connection_mut(pid)
         {
             subscriber.rtt = Some(rtt);
         }
-        let lines = self.person(pid).map(|p| &p.sending().lines);
+        let lines = self.connection(pid).map(|c| &c.sending().lines);
         let Sample { loss, rtt, jitter } = self.note_quality(pid, report, clock(lines, report.mid));
         for (publisher, serial) in self.heard_by(pid, |mid| mid == report.mid) {
             self.with_tap(cx, publisher, serial, |cx, tapped| {
@@ -38,7 +38,7 @@ impl Room {
 
     /// How a publisher's network treats a track.
     pub(super) fn uplink_reported(&mut self, cx: &mut Cx<'_>, pid: Pid, report: &LineReport) {
-        let lines = self.person(pid).map(|p| &p.publisher.lines);
+        let lines = self.connection(pid).map(|c| &c.publisher.lines);
         let Sample { loss, rtt, jitter } = self.note_quality(pid, report, clock(lines, report.mid));
         let on_line = self.person_mut(pid).and_then(|p| p.track_on(report.mid));
         let Some(serial) = on_line.map(|track| track.serial) else {
@@ -49,7 +49,7 @@ impl Room {
         });
     }
 
-    /// What the path to a subscriber can carry: all that he hears shares it.
+    /// What the path to a subscriber can carry: all that they hear shares it.
     pub(super) fn capacity_estimated(&mut self, cx: &mut Cx<'_>, pid: Pid, capacity: Bitrate) {
         for (publisher, serial) in self.heard_by(pid, |_| true) {
             self.with_tap(cx, publisher, serial, |_, tapped| {
@@ -60,7 +60,7 @@ impl Room {
 
     /// Audio tracks that leave to a subscriber on lines that the test names.
     fn heard_by(&self, pid: Pid, on: impl Fn(Mid) -> bool) -> Vec<(Pid, u32)> {
-        let Some(subscriber) = self.person(pid) else {
+        let Some(subscriber) = self.connection(pid) else {
             return Vec::new();
         };
         let lines = subscriber.sending().lines.iter().filter(|line| on(line.mid));
@@ -76,16 +76,15 @@ impl Room {
             .collect()
     }
 
-    /// Counts a report for the participant's quality; one that knows no round trip gets his last.
+    /// Counts a report for the participant's quality; one that knows no round trip gets their last.
     fn note_quality(&mut self, pid: Pid, report: &LineReport, clock: u32) -> Sample {
-        let participant = self.person_mut(pid);
-        let known = participant.as_ref().and_then(|p| p.rtt);
+        let known = self.connection(pid).and_then(|connection| connection.rtt);
         let sample = Sample {
             loss: report.loss,
             rtt: report.rtt.or(known).unwrap_or_default(),
             jitter: interarrival(report.jitter, clock),
         };
-        if let Some(participant) = participant {
+        if let Some(participant) = self.person_mut(pid) {
             tracing::debug!(participant = %participant.sid, mid = %report.mid, ?sample, "network report");
             participant.quality.handle_sample(sample);
         }
@@ -108,7 +107,10 @@ impl Room {
             all.push(info);
         }
         for participant in self.people.values_mut() {
-            let fresh = !std::mem::replace(&mut participant.told_quality, true);
+            let Some(connection) = participant.here_mut() else {
+                continue;
+            };
+            let fresh = !std::mem::replace(&mut connection.told_quality, true);
             let updates = if fresh { &all } else { &changed };
             if !updates.is_empty() {
                 participant.tell(Message::ConnectionQuality(proto::ConnectionQualityUpdate {

@@ -6,6 +6,7 @@ use proto::signal_response::Message;
 
 use super::lines::mid_to_track;
 use super::{Cx, Room};
+use crate::connection::Connection;
 use crate::line::{Line, Use};
 use crate::participant::Pid;
 use crate::sdp::{Description, LineKind, leave_only_mid, rewrite};
@@ -25,7 +26,7 @@ impl Room {
     /// Offers what a participant is to be sent, unless an earlier offer is still under way: then its answer calls for
     /// the next one. A client with one transport is never offered anything.
     pub(super) fn offer(&mut self, cx: &mut Cx<'_>, pid: Pid, ice: IceStart) {
-        let Some(transport) = self.person_mut(pid).and_then(|p| p.subscriber.as_mut()) else {
+        let Some(transport) = self.connection_mut(pid).and_then(|c| c.subscriber.as_mut()) else {
             return;
         };
         if ice == IceStart::Anew {
@@ -36,19 +37,19 @@ impl Room {
             return;
         }
         self.assign_lines(cx, pid);
-        let Some(participant) = self.person_mut(pid) else {
+        let Some(connection) = self.connection_mut(pid) else {
             return;
         };
-        let Some(transport) = participant.subscriber.as_mut() else {
+        let Some(transport) = connection.subscriber.as_mut() else {
             return;
         };
         // Lines that cool down are free after this exchange: only what they will not serve needs new ones.
         let cools = |line: &&Line| line.usage == Use::Cooling;
         let mut cooling: Vec<&Line> = transport.lines.iter().filter(cools).collect();
         let mut fresh: Vec<(TrackId, LineKind)> = Vec::new();
-        let waiting = participant.subscriptions.iter();
+        let waiting = connection.subscriptions.iter();
         for (track, subscription) in waiting.filter(|(_, s)| s.is_wanted() && s.mid.is_none()) {
-            let serves = |line: &&Line| subscription.fits(track, line, participant.streams_once);
+            let serves = |line: &&Line| subscription.fits(track, line, connection.streams_once);
             match cooling.iter().position(serves) {
                 Some(at) => {
                     cooling.swap_remove(at);
@@ -76,7 +77,7 @@ impl Room {
         };
         for ((track, kind), mid) in fresh.into_iter().zip(offered.added) {
             transport.lines.push(Line::offered_for(mid, kind, track.clone()));
-            if let Some(subscription) = participant.subscriptions.get_mut(&track) {
+            if let Some(subscription) = connection.subscriptions.get_mut(&track) {
                 subscription.mid = Some(mid);
             }
         }
@@ -91,13 +92,12 @@ impl Room {
             Ok(description) => description,
             Err(error) => return self.refuse_description(pid, &error),
         };
-        let Some(participant) = self.person(pid) else {
+        let Some(transport) = self.connection(pid).map(Connection::sending) else {
             return;
         };
-        let transport = participant.sending();
-        let bare = self.bare_lines(participant, &transport.lines);
+        let bare = self.bare_lines(pid, &transport.lines);
         leave_only_mid(&mut description, &bare);
-        let terms = self.terms(participant, &transport.lines);
+        let terms = self.terms(pid, &transport.lines);
         rewrite(&mut description, |mid| terms.get(mid).cloned());
         let offer = proto::SessionDescription {
             r#type: "offer".into(),
@@ -110,7 +110,7 @@ impl Room {
 
     /// The client's answer: what was offered holds, and what changed meanwhile is offered next.
     pub fn handle_answer(&mut self, cx: &mut Cx<'_>, pid: Pid, answer: &proto::SessionDescription) {
-        let Some(transport) = self.person_mut(pid).and_then(|p| p.subscriber.as_mut()) else {
+        let Some(transport) = self.connection_mut(pid).and_then(|c| c.subscriber.as_mut()) else {
             return;
         };
         // Old SDKs don't number their answers; one that names another offer came too late.

@@ -8,7 +8,7 @@ use super::join::new_sid;
 use super::{Cx, Room};
 use crate::line::Use;
 use crate::matching::match_lines;
-use crate::participant::Pid;
+use crate::participant::{Participant, Pid, Seat};
 use crate::track::Track;
 
 impl Room {
@@ -27,18 +27,20 @@ impl Room {
             return participant.tell(published(request.cid, track));
         }
         let cid = request.cid.clone();
-        let serial = participant.serials;
-        participant.serials += 1;
+        let Participant { tracks, seat, .. } = participant;
+        let Seat::Here(connection) = seat else { return };
+        let serial = connection.serials;
+        connection.serials += 1;
         let track = Track::new(TrackId::new(new_sid("TR_")), serial, request);
         let (info, audio) = (track.info.clone(), !track.is_video());
-        participant.tracks.push(track);
-        participant.tell(published(cid, Some(info)));
+        tracks.push(track);
         // The offer may have come first: then its line waits for this track and must be answered again.
-        if match_lines(&participant.sends, &mut participant.tracks) {
-            participant.routes.clear();
-            participant.publisher.stale = true;
+        if match_lines(&connection.sends, tracks) {
+            connection.routes.clear();
+            connection.publisher.stale = true;
             self.stale.push(pid);
         }
+        self.tell(pid, published(cid, Some(info)));
         if audio {
             // What AIC wants of it is known before its first answer.
             self.tap(cx, pid, serial);
@@ -78,7 +80,9 @@ impl Room {
             return;
         };
         let mut track = participant.tracks.remove(at);
-        participant.routes.clear();
+        if let Some(connection) = participant.here_mut() {
+            connection.routes.clear();
+        }
         let owner = participant.user.clone();
         self.close_tap(cx, pid, &owner, &mut track);
         if let Some(publisher) = self.person(pid) {
@@ -91,7 +95,7 @@ impl Room {
     /// Ends every subscription to a track that is gone.
     pub(super) fn forget_track(&mut self, track: &Track) {
         for pid in self.everybody() {
-            let Some(subscriber) = self.person_mut(pid) else {
+            let Some(subscriber) = self.connection_mut(pid) else {
                 continue;
             };
             let carried = Use::Send(track.id.clone());

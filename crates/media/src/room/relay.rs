@@ -25,7 +25,8 @@ impl Room {
             return;
         };
         let Some(channel) = sender
-            .transport_mut(from.role)
+            .here_mut()
+            .and_then(|connection| connection.transport_mut(from.role))
             .into_iter()
             .flat_map(|transport| &transport.channels)
             .find(|(_, known)| **known == id)
@@ -63,7 +64,7 @@ impl Room {
 
     /// Sends a data packet to one participant; reliable ones wait when there is no room.
     pub(super) fn send_data(&mut self, cx: &mut Cx<'_>, pid: Pid, channel: Channel, bytes: &[u8]) {
-        let Some(receiver) = self.people.get_mut(pid.0) else {
+        let Some(receiver) = self.connection_mut(pid) else {
             return;
         };
         if channel == Channel::Lossy {
@@ -80,7 +81,7 @@ impl Room {
         }
         let backlog = &mut receiver.backlog;
         if backlog.bytes + bytes.len() > RELIABLE_BACKLOG {
-            tracing::warn!(participant = %receiver.sid, "reliable data backlog is full");
+            tracing::warn!(participant = ?self.person(pid).map(|p| &p.sid), "reliable data backlog is full");
             return self.depart(pid, Departure::to_return(DisconnectReason::StateMismatch));
         }
         backlog.bytes += bytes.len();
@@ -89,7 +90,7 @@ impl Room {
     }
 
     pub(super) fn flush_backlog(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        let Some(receiver) = self.people.get_mut(pid.0) else {
+        let Some(receiver) = self.connection_mut(pid) else {
             return;
         };
         let Some(channel) = receiver.sending().channels.get(&Channel::Reliable).copied() else {

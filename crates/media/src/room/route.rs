@@ -14,7 +14,8 @@ use crate::data::Channel;
 use crate::leg::{Leg, Source};
 use crate::lent::lent;
 use crate::line::Use;
-use crate::participant::{Pid, Route};
+use crate::connection::Route;
+use crate::participant::{Participant, Pid, Seat};
 use crate::session::SessionEvent;
 use crate::transport::{Role, TransportId};
 use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, Selection, VideoFormat, VideoLeg, select};
@@ -37,14 +38,14 @@ impl Room {
             SessionEvent::Closed => self.closed(cx.now, id),
             SessionEvent::Failed(error) => self.fail(cx, pid, &error),
             SessionEvent::ChannelOpen(channel, label) => {
-                let transport = self.person_mut(pid).and_then(|p| p.transport_mut(id.role));
+                let transport = self.transport_mut(id);
                 if let (Some(kind), Some(transport)) = (Channel::from_label(&label), transport) {
                     transport.channels.insert(kind, channel);
                     self.flush_backlog(cx, pid);
                 }
             }
             SessionEvent::ChannelClosed(channel) => {
-                if let Some(transport) = self.person_mut(pid).and_then(|p| p.transport_mut(id.role)) {
+                if let Some(transport) = self.transport_mut(id) {
                     transport.channels.retain(|_, known| *known != channel);
                 }
             }
@@ -65,7 +66,10 @@ impl Room {
         let Some(participant) = self.person_mut(id.pid) else {
             return;
         };
-        let Some(transport) = participant.transport_mut(id.role) else {
+        let Some(connection) = participant.here_mut() else {
+            return;
+        };
+        let Some(transport) = connection.transport_mut(id.role) else {
             return;
         };
         if !transport.session.is_connected() {
@@ -73,11 +77,11 @@ impl Room {
         }
         transport.lost = false;
         // A client with two transports counts as connected with the one on which it hears others.
-        if id.role != participant.sending_role() && !participant.sending().session.is_connected() {
+        if id.role != connection.sending_role() && !connection.sending().session.is_connected() {
             return;
         }
-        if participant.socket.is_some() && !participant.transports().any(|(_, transport)| transport.lost) {
-            participant.deadline = None;
+        if connection.socket.is_some() && !connection.transports().any(|(_, transport)| transport.lost) {
+            connection.deadline = None;
         }
         if participant.state != proto::participant_info::State::Active {
             participant.state = proto::participant_info::State::Active;
@@ -86,20 +90,20 @@ impl Room {
     }
 
     fn lost(&mut self, now: Instant, id: TransportId, grace: Duration) {
-        let Some(participant) = self.person_mut(id.pid) else {
+        let Some(connection) = self.connection_mut(id.pid) else {
             return;
         };
-        if let Some(transport) = participant.transport_mut(id.role) {
+        if let Some(transport) = connection.transport_mut(id.role) {
             transport.lost = true;
         }
         let due = now + grace;
-        participant.deadline = Some(participant.deadline.map_or(due, |deadline| deadline.min(due)));
+        connection.deadline = Some(connection.deadline.map_or(due, |deadline| deadline.min(due)));
     }
 
     /// The client closed a connection. Without signalling nobody comes back to it; with it the client may be about to
     /// say goodbye, and its word tells why.
     fn closed(&mut self, now: Instant, id: TransportId) {
-        if self.person(id.pid).is_some_and(|p| p.socket.is_some()) {
+        if self.connection(id.pid).is_some_and(|c| c.socket.is_some()) {
             self.lost(now, id, CLOSED_TRANSPORT);
         } else {
             self.depart(id.pid, Departure::to_return(DisconnectReason::MediaFailure));
@@ -108,14 +112,15 @@ impl Room {
 
     fn forward(&mut self, cx: &mut Cx<'_>, pid: Pid, packet: &RtpPacket) {
         cx.counters.packets_in += 1;
-        let Some(publisher) = self.people.get_mut(pid.0) else {
+        let Some(Participant { tracks, seat, .. }) = self.people.get_mut(pid.0) else {
             return;
         };
-        let Some(route) = publisher.route(&packet.header) else {
+        let Seat::Here(connection) = seat else { return };
+        let Some(route) = connection.route(tracks, &packet.header) else {
             cx.counters.unfit += 1;
             return;
         };
-        let Some(track) = publisher.tracks.get_mut(route.track) else {
+        let Some(track) = tracks.get_mut(route.track) else {
             return;
         };
         let Some(layer) = track.layers.get_mut(route.layer) else {
@@ -205,7 +210,7 @@ impl Room {
         (selection, incoming): (Option<Selection>, &Incoming<'_>),
         packet: &RtpPacket,
     ) -> bool {
-        let Some(subscriber) = self.people.get_mut(leg.to.0) else {
+        let Some(subscriber) = self.connection_mut(leg.to) else {
             return false;
         };
         let session = &mut subscriber.sending_mut().session;
@@ -250,7 +255,7 @@ impl Room {
     }
 
     pub(super) fn write(&mut self, cx: &mut Cx<'_>, leg: &Leg, packet: RtpWrite) {
-        let Some(subscriber) = self.people.get_mut(leg.to.0) else {
+        let Some(subscriber) = self.connection_mut(leg.to) else {
             return;
         };
         let session = &mut subscriber.sending_mut().session;
@@ -263,7 +268,7 @@ impl Room {
 
     /// A subscriber lost too much: the publisher of the layer they get must start afresh.
     fn keyframe_wanted(&mut self, cx: &mut Cx<'_>, pid: Pid, mid: Mid) {
-        let Some(subscriber) = self.person(pid) else {
+        let Some(subscriber) = self.connection(pid) else {
             return;
         };
         let line = subscriber.sending().lines.iter().find(|line| line.mid == mid);
@@ -291,11 +296,10 @@ impl Room {
     }
 
     fn request_keyframe(&mut self, cx: &mut Cx<'_>, pid: Pid, track: usize, layer: usize) {
-        let Some(publisher) = self.people.get_mut(pid.0) else {
+        let Some(Participant { tracks, seat, .. }) = self.people.get_mut(pid.0) else {
             return;
         };
-        let Some(layer) = publisher
-            .tracks
+        let Some(layer) = tracks
             .get_mut(track)
             .and_then(|track| track.layers.get_mut(layer))
         else {
@@ -307,7 +311,9 @@ impl Room {
         }
         let Some(ssrc) = layer.arrival.ssrc() else { return };
         layer.asked = Some(cx.now);
-        publisher.publisher.session.request_keyframe(cx.now, cx.out, ssrc);
+        if let Seat::Here(connection) = seat {
+            connection.publisher.session.request_keyframe(cx.now, cx.out, ssrc);
+        }
         cx.counters.keyframe_requests += 1;
     }
 }

@@ -92,8 +92,8 @@ impl Room {
             self.renegotiate(listener);
         }
         // Asked for with the next tick: the offer that brings a new track may be on its way.
-        if let Some(publisher) = self.person_mut(pid) {
-            publisher.publisher.stale = true;
+        if let Some(connection) = self.connection_mut(pid) {
+            connection.publisher.stale = true;
         }
     }
 

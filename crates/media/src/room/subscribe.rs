@@ -33,13 +33,15 @@ impl Room {
         if from.grants.hidden {
             return;
         }
+        let Some(connection) = to.here() else { return };
         let fresh: Vec<(TrackId, Subscription)> = from
             .tracks
             .iter()
-            .filter(|track| track.is_live() && !to.subscriptions.contains_key(&track.id))
+            .filter(|track| track.is_live() && !connection.subscriptions.contains_key(&track.id))
             .map(|track| {
                 let allowed = to.grants.subscribe && from.permissions.allow(to, &track.id);
-                let subscription = Subscription::new(publisher, track.is_video(), to.auto_subscribe, allowed);
+                let auto = connection.auto_subscribe;
+                let subscription = Subscription::new(publisher, track.is_video(), auto, allowed);
                 (track.id.clone(), subscription)
             })
             .collect();
@@ -51,7 +53,9 @@ impl Room {
             if !subscription.allowed {
                 to.tell(permission(owner.as_str(), &track, false));
             }
-            to.subscriptions.insert(track, subscription);
+            if let Some(connection) = to.here_mut() {
+                connection.subscriptions.insert(track, subscription);
+            }
         }
         if wanted {
             self.renegotiate(pid);
@@ -61,7 +65,7 @@ impl Room {
     /// Subscribes somebody to tracks, or ends that.
     pub fn subscribe(&mut self, cx: &mut Cx<'_>, pid: Pid, tracks: &[TrackId], wanted: bool) {
         for track in tracks {
-            let Some(subscriber) = self.person_mut(pid) else {
+            let Some(subscriber) = self.connection_mut(pid) else {
                 return;
             };
             let Some(subscription) = subscriber.subscriptions.get_mut(track) else {
@@ -86,7 +90,8 @@ impl Room {
         let owner = from.sid.clone();
         for pid in self.others(publisher) {
             let Some(to) = self.person_mut(pid) else { continue };
-            let changed: Vec<(TrackId, bool)> = to
+            let Some(connection) = to.here() else { continue };
+            let changed: Vec<(TrackId, bool)> = connection
                 .subscriptions
                 .iter()
                 .filter(|(_, subscription)| subscription.publisher == publisher)
@@ -97,7 +102,8 @@ impl Room {
                 .collect();
             for (track, allowed) in &changed {
                 to.tell(permission(owner.as_str(), track, *allowed));
-                if let Some(subscription) = to.subscriptions.get_mut(track) {
+                let subscriptions = to.here_mut().map(|connection| &mut connection.subscriptions);
+                if let Some(subscription) = subscriptions.and_then(|s| s.get_mut(track)) {
                     subscription.allowed = *allowed;
                     subscription.let_go |= !*allowed;
                 }
@@ -113,13 +119,13 @@ impl Room {
 
     /// Takes over what somebody asks of a track, and whether they want it at the moment.
     pub fn adjust(&mut self, pid: Pid, track: &TrackId, paused: bool, wish: impl FnOnce(&Track) -> Wish) {
-        let publisher = self.person(pid).and_then(|p| p.subscriptions.get(track));
+        let publisher = self.connection(pid).and_then(|c| c.subscriptions.get(track));
         let Some(publisher) = publisher.map(|s| s.publisher) else {
             return;
         };
         let found = |p: &Self| Some(wish(p.person(publisher)?.tracks.iter().find(|t| t.id == *track)?));
         let Some(wish) = found(self) else { return };
-        let Some(subscription) = self.person_mut(pid).and_then(|p| p.subscriptions.get_mut(track)) else {
+        let Some(subscription) = self.connection_mut(pid).and_then(|c| c.subscriptions.get_mut(track)) else {
             return;
         };
         subscription.wish = wish;

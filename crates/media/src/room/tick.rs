@@ -7,6 +7,7 @@ use proto::DisconnectReason;
 use proto::signal_response::Message;
 
 use super::{Cx, Departure, Room};
+use crate::connection::Connection;
 use crate::participant::{Participant, Pid};
 
 /// How long an empty room is kept, so that its id survives a reload of the page.
@@ -34,17 +35,17 @@ impl Room {
         for (pid, departure) in self.late(cx.now) {
             self.depart(pid, departure);
         }
-        let stale = |p: &Participant| p.transports().any(|(_, transport)| transport.stale);
-        let people = self.people.iter().filter(|(_, p)| stale(p));
-        self.stale.extend(people.map(|(handle, _)| Pid(handle)));
+        let stale = |c: &Connection| c.transports().any(|(_, transport)| transport.stale);
+        let stale: Vec<Pid> = self.present().filter(|(_, c)| stale(c)).map(|(pid, _)| pid).collect();
+        self.stale.extend(stale);
         self.settle(cx);
     }
 
     /// Lets the streams of those sleep who have been silent for a while.
     pub fn rest(&mut self, cx: &mut Cx<'_>) {
         for pid in self.everybody() {
-            if let Some(participant) = self.person_mut(pid) {
-                participant.sending_mut().session.rest(cx.out);
+            if let Some(connection) = self.connection_mut(pid) {
+                connection.sending_mut().session.rest(cx.out);
             }
         }
         self.settle(cx);
@@ -56,9 +57,9 @@ impl Room {
     }
 
     fn late(&self, now: Instant) -> Vec<(Pid, Departure)> {
-        let late = |p: &Participant| p.deadline.is_some_and(|deadline| deadline <= now);
-        let departure = |participant: &Participant| {
-            let alive = participant
+        let late = |c: &Connection| c.deadline.is_some_and(|deadline| deadline <= now);
+        let departure = |connection: &Connection| {
+            let alive = connection
                 .transports()
                 .all(|(_, transport)| transport.session.is_alive());
             Departure::to_return(if alive {
@@ -67,8 +68,8 @@ impl Room {
                 DisconnectReason::MediaFailure
             })
         };
-        let people = self.people.iter().filter(|(_, p)| late(p));
-        people.map(|(handle, p)| (Pid(handle), departure(p))).collect()
+        let people = self.present().filter(|(_, connection)| late(connection));
+        people.map(|(pid, connection)| (pid, departure(connection))).collect()
     }
 
     /// Tells the room who has begun to speak, or speaks louder or softer, or has stopped.

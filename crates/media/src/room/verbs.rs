@@ -69,7 +69,7 @@ impl Room {
 
     /// Takes a candidate of somebody's.
     pub fn trickle(&mut self, cx: &mut Cx<'_>, pid: Pid, role: Role, candidate: Candidate) {
-        if let Some(transport) = self.person_mut(pid).and_then(|p| p.transport_mut(role)) {
+        if let Some(transport) = self.connection_mut(pid).and_then(|c| c.transport_mut(role)) {
             transport.session.add_remote_candidate(cx.out, candidate);
         }
     }
@@ -92,15 +92,15 @@ impl Room {
     }
 
     fn wish_of(&self, pid: Pid, sid: &str) -> Wish {
-        let subscription = self.person(pid).and_then(|p| p.subscriptions.get(&sid.into()));
+        let subscription = self.connection(pid).and_then(|c| c.subscriptions.get(&sid.into()));
         subscription.map_or_else(Wish::default, |subscription| subscription.wish)
     }
 
     /// Cuts somebody's signalling off, as a network would.
     pub fn hang_up(&mut self, cx: &mut Cx<'_>, pid: Pid) {
-        if let Some(participant) = self.person_mut(pid) {
-            participant.socket = None;
-            participant.deadline = Some(cx.now + super::join::RESUME_WINDOW);
+        if let Some(connection) = self.connection_mut(pid) {
+            connection.socket = None;
+            connection.deadline = Some(cx.now + super::join::RESUME_WINDOW);
         }
     }
 
