@@ -2,16 +2,24 @@
 
 use anyhow::Result;
 
-use crate::step::{Place, cargo};
+use crate::step::{Place, Step, cargo};
 
 /// Runs them all.
 pub fn run(place: &Place) -> Result<u8> {
     if cargo(place, ["nextest", "--version"]).works() {
         cargo(place, ["nextest", "run", "--workspace", "--locked"]).run()?;
+        calls_on_two_shards(place).run()?;
         cargo(place, ["test", "--workspace", "--locked", "--doc"]).run()?;
     } else {
         // Examples in the documentation are part of this.
         cargo(place, ["test", "--workspace", "--locked"]).run()?;
     }
     Ok(0)
+}
+
+/// The tests of calls once more, with everybody in a room on another shard than the one before.
+fn calls_on_two_shards(place: &Place) -> Step {
+    let tests = "binary(calls) + binary(publishing) + binary(aic)";
+    let arguments = ["nextest", "run", "-p", "auralink-media", "--locked", "-E", tests];
+    cargo(place, arguments).with("AURALINK_SPLIT_AT", "1")
 }

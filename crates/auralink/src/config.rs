@@ -107,6 +107,8 @@ pub struct ServeConfig {
     pub udp: SocketAddr,
     /// Shards of the media server, each a thread that has some of the rooms; 0 for one per processor.
     pub workers: usize,
+    /// People of one room on one shard from which on the next ones come to another; 0 for never.
+    pub split_rooms_at: usize,
     /// Addresses told to clients; empty for those of this machine.
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
@@ -159,6 +161,7 @@ impl Default for ServeConfig {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), HTTP_PORT),
             udp: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 7882),
             workers: 0,
+            split_rooms_at: 400,
             advertised: Vec::new(),
             keys: BTreeMap::new(),
             key_file: None,

@@ -137,6 +137,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     let media_config = MediaConfig {
         udp: config.udp,
         workers: config.workers,
+        split_at: config.split_rooms_at,
         advertised: config.advertised.clone(),
         keys: keys.clone(),
         limits: config.tenant_limits,

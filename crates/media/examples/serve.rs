@@ -24,6 +24,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let config = MediaConfig {
         udp,
         workers: 0,
+        split_at: 0,
         advertised: Vec::new(),
         keys,
         limits: TenantLimits::default(),

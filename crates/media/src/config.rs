@@ -26,6 +26,8 @@ pub struct MediaConfig {
     pub udp: SocketAddr,
     /// Shards, each a thread that has some of the rooms; 0 for one per processor.
     pub workers: usize,
+    /// People of one room on one shard from which on the next ones come to another; 0 for never.
+    pub split_at: usize,
     /// Addresses told to clients; empty for loopback and whatever this machine has.
     pub advertised: Vec<IpAddr>,
     /// API keys and their secrets.
@@ -41,6 +43,7 @@ impl MediaConfig {
         Self {
             udp: SocketAddr::new(ip, 0),
             workers: 2,
+            split_at: 0,
             advertised: vec![ip],
             keys,
             limits: TenantLimits::default(),

@@ -34,6 +34,7 @@ mod outbox;
 mod participant;
 mod profile;
 mod quality;
+mod relay;
 mod room;
 mod sdp;
 mod sequence;

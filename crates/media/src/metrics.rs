@@ -82,6 +82,8 @@ counters! {
     datagrams_in: "Datagrams received",
     datagrams_out: "Datagrams sent",
     handed_over: "Datagrams received at another shard's socket and handed over",
+    relayed: "Packets of a room's tracks given to its parts on other shards, once to each",
+    relayed_lost: "Of these and of lossy data, lost because that shard was behind",
     stray: "Datagrams dropped because nobody we know sent them",
     unsent: "Datagrams the socket or a shard would not take, and packets for lines without a stream",
     packets_in: "Media packets received",

@@ -6,6 +6,7 @@ use std::time::Instant;
 use str0m::net::Transmit;
 
 use crate::participant::SocketId;
+use crate::relay::Letters;
 use crate::session::SessionEvent;
 use crate::transport::TransportId;
 
@@ -41,4 +42,6 @@ pub struct Outbox {
     pub hung_up: Vec<SocketId>,
     /// What sessions say, for the switchboard.
     pub entries: Vec<(TransportId, Entry)>,
+    /// What parts of rooms tell those on other shards.
+    pub letters: Letters,
 }

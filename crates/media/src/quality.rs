@@ -69,6 +69,11 @@ impl QualityMeter {
         self.told.replace(quality) != Some(quality)
     }
 
+    /// Takes over what was found elsewhere.
+    pub fn set(&mut self, info: &proto::ConnectionQualityInfo) {
+        (self.told, self.score) = (Some(info.quality()), info.score);
+    }
+
     /// What was found last; `None` before the first report.
     pub fn info(&self, participant_sid: &str) -> Option<proto::ConnectionQualityInfo> {
         Some(proto::ConnectionQualityInfo {

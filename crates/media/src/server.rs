@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use auralink_types::UserId;
 use axum::Router;
 use tokio::sync::{mpsc, oneshot};
 
@@ -63,9 +64,9 @@ impl Shards {
         &self.commands[claim.shard().0]
     }
 
-    /// A claim on a room's place.
-    pub(crate) fn claim(&self, room: &RoomKey) -> Claim {
-        self.directory.claim(room)
+    /// Somebody's claim on a place in a room.
+    pub(crate) fn claim(&self, room: &RoomKey, who: &UserId) -> Claim {
+        self.directory.claim(room, who)
     }
 
     /// Asks each shard for something, all at once.
@@ -133,7 +134,7 @@ impl MediaServer {
             shard.start().map_err(StartError::Thread)?;
         }
         let shards = Shards {
-            directory: Arc::new(LeastBusy::new(count)),
+            directory: Arc::new(LeastBusy::new(count, config.split_at)),
             commands: commands.into(),
         };
         let signalling = Signalling::new(config.keys, shards.clone(), config.limits);
@@ -162,6 +163,7 @@ impl MediaServer {
     /// A snapshot of all shards, each coherent in itself; `None` when none of them is left.
     pub async fn stats(&self) -> Option<Stats> {
         let mut stats = Stats {
+            rooms: self.shards.directory.rooms(),
             commands_waiting: self.shards.waiting(),
             joins_refused: self.signalling.joins_refused(),
             ..Stats::default()

@@ -83,6 +83,11 @@ impl Speaking {
         self.told
     }
 
+    /// Takes over what was told elsewhere.
+    pub fn set_told(&mut self, level: f32) {
+        self.told = level;
+    }
+
     /// How clients are told of it.
     pub fn info(participant_sid: &str, level: f32) -> proto::SpeakerInfo {
         proto::SpeakerInfo {

@@ -75,7 +75,7 @@ impl Subscription {
     }
 }
 
-/// Whom a publisher lets have which of his tracks; everybody everything until he says otherwise.
+/// Whom a publisher lets have which of their tracks; everybody everything until they say otherwise.
 #[derive(Clone, Debug)]
 pub struct Permissions {
     everybody: bool,

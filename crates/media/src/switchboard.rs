@@ -9,7 +9,7 @@ use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::time::{Duration, Instant, SystemTime};
 
-use auralink_types::EventKind;
+use auralink_types::{CallId, EventKind};
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
@@ -18,11 +18,12 @@ use str0m::net::Transmit;
 use crate::ai::AiState;
 use crate::arena::Arena;
 use crate::command::{Command, Join};
-use crate::directory::Claim;
+use crate::directory::{Call, Claim, ShardId};
 use crate::metrics::{Counters, DelayHistogram, Stats};
 use crate::outbox::{Entry, Outbox};
 use crate::participant::{Pid, RoomId, RoomKey, SocketId};
-use crate::room::{Cx, Departure, Room, refuse};
+use crate::relay::{Letter, Letters};
+use crate::room::{Cx, Departure, Room, new_sid, refuse};
 use crate::session::SessionConfig;
 use crate::signal;
 use crate::transport::TransportId;
@@ -141,6 +142,36 @@ impl Switchboard {
         self.end_calls(now, true);
     }
 
+    /// Letters from another shard.
+    pub fn handle_letters(&mut self, now: Instant, from: ShardId, letters: Vec<Letter>) {
+        for Letter { room, note } in letters {
+            if let Some(id) = self.names.get(&room).copied() {
+                self.in_room(now, id, None, |room, cx| room.handle_note(cx, from, note));
+            }
+        }
+    }
+
+    /// Another shard has died: what was there of our rooms is gone.
+    pub fn handle_death(&mut self, now: Instant, of: ShardId) {
+        self.in_every_room(now, |room, cx| {
+            room.lose_part(cx, of);
+            room.settle(cx);
+        });
+    }
+
+    /// Letters to another shard were lost: what both know of each other's rooms is told anew.
+    pub fn meet_anew(&mut self, now: Instant, shard: ShardId) {
+        self.in_every_room(now, |room, cx| {
+            room.greet_part(cx, shard);
+            room.settle(cx);
+        });
+    }
+
+    /// Letters that are to leave; whoever sends them clears them.
+    pub fn letters(&mut self) -> &mut Letters {
+        &mut self.out.letters
+    }
+
     /// The AI core has something to say.
     pub fn handle_outcomes(&mut self, now: Instant) {
         while let Some(outcome) = self.ai.processor.poll() {
@@ -239,7 +270,6 @@ impl Switchboard {
     pub fn stats(&self) -> Stats {
         Stats {
             participants: self.people(),
-            rooms: self.rooms.len(),
             tracks: self.rooms.values().map(Room::tracks).sum(),
             legs: self.rooms.values().map(Room::legs).sum(),
             tapped: self.rooms.values().map(Room::tapped).sum(),
@@ -263,7 +293,7 @@ impl Switchboard {
         }
         let id = match self.names.get(join.claim.room()) {
             Some(id) => *id,
-            None => self.begin(now, join.claim.clone(), join.now_ms),
+            None => self.begin(now, &join.claim, join.now_ms),
         };
         let socket = join.socket;
         let offer = join.request.publisher_offer.take();
@@ -282,8 +312,12 @@ impl Switchboard {
         }
     }
 
-    fn begin(&mut self, now: Instant, claim: Claim, now_ms: i64) -> RoomId {
+    fn begin(&mut self, now: Instant, claim: &Claim, now_ms: i64) -> RoomId {
         let id = RoomId(self.rooms.next_handle());
+        let begun = claim.begin(|| Call {
+            sid: CallId::new(new_sid("RM_")),
+            created_at_ms: now_ms,
+        });
         let mut cx = Cx {
             now,
             out: &mut self.out,
@@ -292,7 +326,7 @@ impl Switchboard {
             sessions: &self.sessions,
         };
         let key = claim.room().clone();
-        let room = Room::begin(&mut cx, id, claim, now_ms);
+        let room = Room::begin(&mut cx, id, begun);
         self.rooms.insert(room);
         self.names.insert(key, id);
         id
@@ -326,6 +360,7 @@ impl Switchboard {
                 let _ = catch_unwind(AssertUnwindSafe(|| room.settle(&mut cx)));
             }
         }
+        room.take_letters(&mut self.out.letters);
         self.take_over();
         done.ok()
     }
@@ -378,9 +413,7 @@ impl Switchboard {
             })
             .collect();
         for (id, since) in ended {
-            self.in_room(now, id, None, |room, cx| {
-                room.happened(cx, since, EventKind::CallEnded)
-            });
+            self.in_room(now, id, None, |room, cx| room.end(cx, since));
             if let Some(room) = self.rooms.remove(id.0) {
                 self.names.remove(room.key());
             }

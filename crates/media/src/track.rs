@@ -5,8 +5,10 @@ use livekit_protocol as proto;
 use str0m::format::Codec;
 use str0m::media::Mid;
 
+use crate::directory::ShardId;
 use crate::leg::Leg;
 use crate::participant::Pid;
+use crate::relay::{Published, Relay};
 use crate::room::Tapped;
 use crate::sdp::ReceiveTerms;
 use crate::speaking::Speaking;
@@ -56,6 +58,8 @@ pub struct Track {
     pub steering: Steering,
     /// The AIC tap; audio only.
     pub tapped: Option<Box<Tapped>>,
+    /// Its way between the parts of the room.
+    pub relay: Relay,
 }
 
 impl Track {
@@ -128,10 +132,17 @@ impl Track {
             ..Default::default()
         };
         Self {
+            cids,
+            ..Self::bare(id, serial, info)
+        }
+    }
+
+    fn bare(id: TrackId, serial: u32, info: proto::TrackInfo) -> Self {
+        Self {
             id,
             serial,
             info,
-            cids,
+            cids: Vec::new(),
             mid: None,
             seen: false,
             shown: false,
@@ -142,6 +153,38 @@ impl Track {
             policy: AicConfig::default().policy(),
             steering: Steering::default(),
             tapped: None,
+            relay: Relay::To(Vec::new()),
+        }
+    }
+
+    /// A guest's track.
+    pub fn of_guest(from: ShardId, published: &Published) -> Self {
+        Self {
+            mid: None,
+            seen: true,
+            shown: true,
+            steering: Steering {
+                active: published.bare,
+                ..Steering::default()
+            },
+            layers: layers_of(&published.rids),
+            relay: Relay::From {
+                shard: from,
+                wanted: false,
+            },
+            ..Self::bare(published.id.clone(), published.serial, published.info.clone())
+        }
+    }
+
+    /// What other parts of the room are told of it.
+    pub fn published(&self, red: bool) -> Published {
+        Published {
+            id: self.id.clone(),
+            serial: self.serial,
+            info: self.info.clone(),
+            rids: self.layers.iter().filter_map(|layer| layer.rid.clone()).collect(),
+            bare: self.steering.active,
+            red,
         }
     }
 

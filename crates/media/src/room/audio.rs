@@ -10,9 +10,9 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 use super::{Cx, Room};
 use crate::arena::Handle;
 use crate::arrival::Numbers;
+use crate::connection::{Connection, Route};
 use crate::leg::Leg;
 use crate::lent::lent;
-use crate::connection::{Connection, Route};
 use crate::participant::{Participant, Pid, Seat, TrackKey};
 use crate::speaking::Loudness;
 use crate::tap::{
@@ -117,7 +117,8 @@ impl Room {
         } else {
             (told.audio_level, told.voice_activity)
         };
-        if !packet.payload.is_empty() {
+        // Of a guest their own part tells.
+        if !packet.payload.is_empty() && matches!(seat, Seat::Here(_)) {
             let loudness = Loudness::of(told.audio_level, &packet.payload, route.red);
             track.speaking.hear(loudness);
         }
@@ -317,6 +318,7 @@ impl Room {
             }
             tapped.legs = legs;
         });
+        self.want(pid, serial);
     }
 
     fn send_tapped(

@@ -9,6 +9,7 @@ use proto::signal_response::Message;
 
 use super::{Cx, Room};
 use crate::participant::Pid;
+use crate::relay::Note;
 use crate::session::SessionError;
 
 /// Why somebody leaves, and what they are told.
@@ -80,10 +81,11 @@ impl Room {
         if let Some(action) = farewell {
             gone.tell(Message::Leave(leave(reason, action)));
         }
-        tracing::info!(participant = %gone.sid, ?reason, "participant left");
         for mut track in std::mem::take(&mut gone.tracks) {
             self.close_tap(cx, pid, &gone.user, &mut track);
-            self.track_left(cx, &gone, &track);
+            if gone.here().is_some() {
+                self.track_left(cx, &gone, &track);
+            }
             self.forget_track(&track);
         }
         if let Some(connection) = gone.here_mut() {
@@ -91,7 +93,9 @@ impl Room {
             for (publisher, track) in connection.hears() {
                 self.end_leg(cx, publisher, &track, pid);
             }
+            tracing::info!(participant = %gone.sid, ?reason, "participant left");
             self.left(cx, &gone);
+            self.tell_parts(&Note::Gone(gone.sid.clone(), reason));
             if self.is_empty() {
                 self.empty_since = Some(cx.now);
             }
@@ -126,7 +130,7 @@ mod tests {
     use super::*;
     use crate::ai::{Ai, AiState};
     use crate::arena::Handle;
-    use crate::directory::{Directory as _, LeastBusy};
+    use crate::directory::{Call, Directory as _, LeastBusy};
     use crate::metrics::Counters;
     use crate::outbox::Outbox;
     use crate::participant::{RoomId, RoomKey};
@@ -153,8 +157,12 @@ mod tests {
             tenant: "t".into(),
             name: "r".into(),
         };
-        let claim = LeastBusy::new(1).claim(&key);
-        let mut room = Room::begin(&mut cx, RoomId(Handle::from_number(0)), claim, 0);
+        let claim = LeastBusy::new(1, 0).claim(&key, &"anna".into());
+        let call = || Call {
+            sid: "RM_1".into(),
+            created_at_ms: 0,
+        };
+        let mut room = Room::begin(&mut cx, RoomId(Handle::from_number(0)), claim.begin(call));
         let [first, second] = [0, 1].map(|number| Pid(Handle::from_number(number)));
         let of_first = room.contained(&mut cx, first, |_, _| -> u8 { panic!("a fault") });
         let of_second = room.contained(&mut cx, second, |_, _| 2);

@@ -145,7 +145,9 @@ impl Room {
             mime: mime.into(),
             fmtp_line: String::new(),
         };
-        let two = participant.here().is_some_and(|connection| connection.subscriber.is_some());
+        let two = participant
+            .here()
+            .is_some_and(|connection| connection.subscriber.is_some());
         #[allow(deprecated)]
         let join = proto::JoinResponse {
             room: Some(room),
@@ -174,6 +176,7 @@ impl Room {
     }
 
     fn announce_to_others(&mut self, pid: Pid) {
+        self.share(pid);
         let Some(participant) = self.person(pid).filter(|p| !p.grants.hidden) else {
             return;
         };
@@ -253,7 +256,7 @@ pub fn refuse(queue: &mpsc::Sender<proto::SignalResponse>, reason: DisconnectRea
 }
 
 /// A fresh id with that prefix.
-pub(super) fn new_sid(prefix: &str) -> String {
+pub fn new_sid(prefix: &str) -> String {
     use rand::Rng as _;
     use rand::distr::Alphanumeric;
     let random = rand::rng().sample_iter(Alphanumeric).take(12).map(char::from);

@@ -4,13 +4,12 @@ use std::collections::HashMap;
 
 use auralink_types::TrackId;
 use livekit_protocol as proto;
-use proto::signal_response::Message;
 use str0m::media::Mid;
 
 use super::{Cx, Room};
+use crate::connection::Connection;
 use crate::leg::Leg;
 use crate::line::{Line, Use};
-use crate::connection::Connection;
 use crate::participant::{Participant, Pid};
 use crate::sdp::{LineKind, SendTerms, Terms};
 use crate::subscription::Subscription;
@@ -170,7 +169,6 @@ impl Room {
             let Some(track) = self.published_mut(subscription.publisher, &id) else {
                 continue;
             };
-            let told = std::mem::replace(&mut track.told_subscribed, true);
             let same = |known: &&mut Leg| (known.mid, known.ssrc) == (leg.mid, leg.ssrc);
             let known = track.leg_mut(pid).filter(same).is_some();
             if !known {
@@ -179,11 +177,7 @@ impl Room {
                 let serial = track.serial;
                 self.legs_changed(cx, subscription.publisher, serial);
             }
-            if !told {
-                let track_sid = id.as_str().to_owned();
-                let message = Message::TrackSubscribed(proto::TrackSubscribed { track_sid });
-                self.tell(subscription.publisher, message);
-            }
+            self.subscribed(subscription.publisher, &id);
         }
     }
 }
@@ -238,10 +232,7 @@ fn wanted_lines(connection: &Connection) -> (u32, u32) {
             .filter(|line| line.open && line.kind == kind_of(video))
             .filter(|line| match &line.usage {
                 Use::Idle | Use::Cooling => true,
-                Use::Send(track) => !connection
-                    .subscriptions
-                    .get(track)
-                    .is_some_and(|s| s.is_wanted()),
+                Use::Send(track) => !connection.subscriptions.get(track).is_some_and(|s| s.is_wanted()),
                 Use::Receive => false,
             });
         wanted.count().saturating_sub(usable.count()) as u32

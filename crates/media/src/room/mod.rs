@@ -1,4 +1,4 @@
-//! A room: its people, their tracks and the legs between them.
+//! A room, or the part of one that is on this shard: its people, their tracks and the legs between them.
 //!
 //! Owns everything that happens among the people in it, and knows neither sockets nor other rooms. What is to leave, and
 //! what sessions say, waits in the [`Outbox`]; what follows from it is done afterwards, one thing after another
@@ -8,11 +8,13 @@
 mod audio;
 mod departure;
 mod events;
+mod guests;
 mod join;
 mod lines;
 mod negotiate;
 mod network;
 mod offer;
+mod parts;
 mod publish;
 mod relay;
 mod route;
@@ -32,19 +34,21 @@ use proto::signal_response::Message;
 
 pub use audio::Tapped;
 pub use departure::Departure;
-pub use join::refuse;
+pub use join::{new_sid, refuse};
 
 use crate::ai::AiState;
 use crate::arena::Arena;
-use crate::directory::Claim;
+use crate::connection::Connection;
+use crate::directory::{Begun, Part};
 use crate::metrics::Counters;
 use crate::outbox::Outbox;
-use crate::connection::Connection;
 use crate::participant::{Participant, Pid, RoomId, RoomKey};
+use crate::relay::Note;
 use crate::session::SessionConfig;
 use crate::track::Track;
 use crate::transport::{Role, Transport, TransportId};
 
+use parts::Parts;
 pub use tick::Headcount;
 
 /// What a room works with and does not own.
@@ -61,16 +65,16 @@ pub struct Cx<'a> {
     pub sessions: &'a SessionConfig,
 }
 
-/// One life of a room.
+/// One life of a room, as far as it is on this shard.
 pub struct Room {
     /// Its handle.
     pub id: RoomId,
     /// Its place.
-    claim: Claim,
+    part: Part,
     /// Its id for clients and books, `RM_…`.
     pub sid: CallId,
-    /// When it began, milliseconds since the Unix epoch.
-    created_at_ms: i64,
+    /// What it knows of its other parts.
+    parts: Parts,
     people: Arena<Participant>,
     /// When it is next told who speaks.
     next_speakers: Instant,
@@ -86,12 +90,13 @@ pub struct Room {
 
 impl Room {
     /// A room that begins.
-    pub fn begin(cx: &mut Cx<'_>, id: RoomId, claim: Claim, now_ms: i64) -> Self {
-        let room = Self {
+    pub fn begin(cx: &mut Cx<'_>, id: RoomId, begun: Begun) -> Self {
+        let Begun { part, first, others } = begun;
+        let mut room = Self {
             id,
-            claim,
-            sid: CallId::new(join::new_sid("RM_")),
-            created_at_ms: now_ms,
+            sid: part.call().sid.clone(),
+            part,
+            parts: Parts::default(),
             people: Arena::default(),
             next_speakers: cx.now,
             told: Headcount::default(),
@@ -99,13 +104,26 @@ impl Room {
             departures: VecDeque::new(),
             stale: Vec::new(),
         };
-        room.happened(cx, cx.now, EventKind::CallStarted);
+        if first {
+            room.happened(cx, cx.now, EventKind::CallStarted);
+        }
+        for other in others {
+            room.greet_part(cx, other);
+        }
         room
     }
 
     /// Tenant and name.
     pub fn key(&self) -> &RoomKey {
-        self.claim.room()
+        self.part.room()
+    }
+
+    /// Ends it; what it says to other parts leaves with what it has to tell.
+    pub fn end(&mut self, cx: &mut Cx<'_>, since: Instant) {
+        self.tell_parts(&Note::Bye);
+        if self.part.end() {
+            self.happened(cx, since, EventKind::CallEnded);
+        }
     }
 
     /// A datagram for one of its transports.
@@ -207,9 +225,10 @@ impl Room {
         self.present().count()
     }
 
-    /// Published tracks in it.
+    /// Tracks published here.
     pub fn tracks(&self) -> usize {
-        self.people.values().map(|p| p.tracks.len()).sum()
+        let here = self.people.values().filter(|p| p.here().is_some());
+        here.map(|p| p.tracks.len()).sum()
     }
 
     /// Ways of its tracks to subscribers.
@@ -275,5 +294,6 @@ impl Room {
         } else {
             self.tell_room(None, &update);
         }
+        self.share(pid);
     }
 }

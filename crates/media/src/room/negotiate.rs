@@ -67,7 +67,9 @@ impl Room {
         pid: Pid,
         offer: &str,
     ) -> Result<String, Box<dyn std::error::Error>> {
-        let last = self.connection(pid).and_then(|c| c.publisher.last_answer.as_ref());
+        let last = self
+            .connection(pid)
+            .and_then(|c| c.publisher.last_answer.as_ref());
         let known = last.is_some_and(|last| last.is_to(offer));
         let mut legible = None;
         if !known {
@@ -193,11 +195,7 @@ impl Room {
             return;
         }
         let single = connection.subscriber.is_none();
-        let (num_audios, num_videos) = if single {
-            missing_lines(connection)
-        } else {
-            (0, 0)
-        };
+        let (num_audios, num_videos) = if single { missing_lines(connection) } else { (0, 0) };
         let transport = &mut connection.publisher;
         transport.asked_to_offer = Some(now);
         // Old SDKs with two transports don't know the question: they hear it once for each change, and their next offer

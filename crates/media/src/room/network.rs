@@ -12,6 +12,7 @@ use super::{Cx, Room};
 use crate::line::{Line, Use};
 use crate::participant::Pid;
 use crate::quality::Sample;
+use crate::relay::Note;
 use crate::sdp::LineKind;
 use crate::session::LineReport;
 
@@ -96,7 +97,7 @@ impl Room {
         let mut changed = Vec::new();
         let mut all = Vec::new();
         for participant in self.people.values_mut() {
-            let news = participant.quality.look();
+            let news = participant.here().is_some() && participant.quality.look();
             let Some(info) = participant.quality.info(participant.sid.as_str()) else {
                 continue;
             };
@@ -105,6 +106,9 @@ impl Room {
             }
             changed.extend(news.then(|| info.clone()));
             all.push(info);
+        }
+        if !changed.is_empty() {
+            self.tell_parts(&Note::Quality(changed.as_slice().into()));
         }
         for participant in self.people.values_mut() {
             let Some(connection) = participant.here_mut() else {

@@ -73,27 +73,30 @@ impl Room {
 
     /// A track's line was stopped by its publisher.
     pub(super) fn unpublish(&mut self, cx: &mut Cx<'_>, pid: Pid, id: &TrackId) {
-        let Some(participant) = self.person_mut(pid) else {
-            return;
-        };
-        let Some(at) = participant.tracks.iter().position(|track| track.id == *id) else {
-            return;
-        };
+        let track = self.take_track(cx, pid, id);
+        if let Some((publisher, track)) = self.person(pid).zip(track) {
+            self.track_left(cx, publisher, &track);
+            self.announce(pid);
+        }
+    }
+
+    /// Takes a track away with its tap and whatever went out of it.
+    pub(super) fn take_track(&mut self, cx: &mut Cx<'_>, pid: Pid, id: &TrackId) -> Option<Track> {
+        let participant = self.person_mut(pid)?;
+        let at = participant.tracks.iter().position(|track| track.id == *id)?;
         let mut track = participant.tracks.remove(at);
         if let Some(connection) = participant.here_mut() {
             connection.routes.clear();
         }
         let owner = participant.user.clone();
         self.close_tap(cx, pid, &owner, &mut track);
-        if let Some(publisher) = self.person(pid) {
-            self.track_left(cx, publisher, &track);
-        }
-        self.announce(pid);
         self.forget_track(&track);
+        Some(track)
     }
 
     /// Ends every subscription to a track that is gone.
     pub(super) fn forget_track(&mut self, track: &Track) {
+        self.parts.tracks.remove(&track.id);
         for pid in self.everybody() {
             let Some(subscriber) = self.connection_mut(pid) else {
                 continue;

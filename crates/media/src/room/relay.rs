@@ -1,5 +1,7 @@
 //! The straight line of a data packet: who sent it is written in, and everybody it is for gets it.
 
+use std::sync::Arc;
+
 use livekit_protocol as proto;
 use proto::DisconnectReason;
 use str0m::channel::ChannelId;
@@ -7,6 +9,7 @@ use str0m::channel::ChannelId;
 use super::{Cx, Departure, Room};
 use crate::data::{self, Channel};
 use crate::participant::Pid;
+use crate::relay::Note;
 use crate::transport::TransportId;
 
 /// Lossy data is dropped for a receiver with more than this in their buffer.
@@ -52,12 +55,27 @@ impl Room {
                 return;
             }
         };
-        for other in self.others(pid) {
+        self.deliver(cx, Some(pid), channel, &packet);
+        if self.has_parts() {
+            self.tell_parts(&Note::Data(channel, Arc::new(packet)));
+        }
+    }
+
+    /// Sends a data packet to those here whom it is for, but for its sender.
+    pub(super) fn deliver(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sender: Option<Pid>,
+        channel: Channel,
+        packet: &data::Outgoing,
+    ) {
+        for pid in self.everybody().filter(|pid| Some(*pid) != sender) {
             let meant = self
-                .person(other)
+                .person(pid)
+                .filter(|person| person.here().is_some())
                 .is_some_and(|p| packet.audience.includes(p.user.user.as_str(), p.sid.as_str()));
             if meant {
-                self.send_data(cx, other, channel, &packet.bytes);
+                self.send_data(cx, pid, channel, &packet.bytes);
             }
         }
     }

@@ -10,12 +10,13 @@ use str0m::rtp::{ExtensionValues, RtpPacket, RtpWrite};
 
 use super::{Cx, Departure, Room};
 use crate::arrival::Numbers;
+use crate::connection::Route;
 use crate::data::Channel;
 use crate::leg::{Leg, Source};
 use crate::lent::lent;
 use crate::line::Use;
-use crate::connection::Route;
 use crate::participant::{Participant, Pid, Seat};
+use crate::relay::Note;
 use crate::session::SessionEvent;
 use crate::transport::{Role, TransportId};
 use crate::video::{Incoming, KEYFRAME_REQUEST_PAUSE, Selection, VideoFormat, VideoLeg, select};
@@ -30,7 +31,7 @@ impl Room {
     pub(super) fn handle_event(&mut self, cx: &mut Cx<'_>, id: TransportId, event: SessionEvent) {
         let pid = id.pid;
         match event {
-            SessionEvent::Packet(packet) if id.role == Role::Publisher => self.forward(cx, pid, &packet),
+            SessionEvent::Packet(packet) if id.role == Role::Publisher => self.forward(cx, pid, *packet),
             // The server offers that transport to send on it only.
             SessionEvent::Packet(_) => cx.counters.unfit += 1,
             SessionEvent::Connected => self.connected(id),
@@ -110,7 +111,7 @@ impl Room {
         }
     }
 
-    fn forward(&mut self, cx: &mut Cx<'_>, pid: Pid, packet: &RtpPacket) {
+    fn forward(&mut self, cx: &mut Cx<'_>, pid: Pid, packet: RtpPacket) {
         cx.counters.packets_in += 1;
         let Some(Participant { tracks, seat, .. }) = self.people.get_mut(pid.0) else {
             return;
@@ -133,9 +134,31 @@ impl Room {
             cx.counters.unfit += 1;
             return;
         };
-        if packet.payload.is_empty() {
-            cx.counters.empty += 1;
-        } else {
+        cx.counters.empty += u64::from(packet.payload.is_empty());
+        let relayed = track.relay.wanted().next().is_some();
+        self.carry(cx, pid, &route, &packet, numbers);
+        if relayed {
+            self.relay(cx, pid, &route, numbers, packet);
+        }
+    }
+
+    /// Lets a packet out to those here who want its track, whether it came from here or from another part of the room.
+    pub(super) fn carry(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        route: &Route,
+        packet: &RtpPacket,
+        numbers: Numbers,
+    ) {
+        let tracks = self.people.get_mut(pid.0).map(|publisher| &mut publisher.tracks);
+        let Some(track) = tracks.and_then(|tracks| tracks.get_mut(route.track)) else {
+            return;
+        };
+        let Some(layer) = track.layers.get_mut(route.layer) else {
+            return;
+        };
+        if !packet.payload.is_empty() {
             layer.seen = Some(cx.now);
             if !track.seen {
                 track.seen = true;
@@ -144,9 +167,9 @@ impl Room {
             }
         }
         if route.params.spec().codec.is_audio() {
-            self.tap_packet(cx, pid, &route, packet, numbers);
+            self.tap_packet(cx, pid, route, packet, numbers);
         } else {
-            self.forward_video(cx, pid, &route, packet, numbers);
+            self.forward_video(cx, pid, route, packet, numbers);
         }
     }
 
@@ -295,25 +318,32 @@ impl Room {
         self.request_keyframe(cx, publisher, at, layer);
     }
 
-    fn request_keyframe(&mut self, cx: &mut Cx<'_>, pid: Pid, track: usize, layer: usize) {
+    pub(super) fn request_keyframe(&mut self, cx: &mut Cx<'_>, pid: Pid, track: usize, layer: usize) {
         let Some(Participant { tracks, seat, .. }) = self.people.get_mut(pid.0) else {
             return;
         };
-        let Some(layer) = tracks
-            .get_mut(track)
-            .and_then(|track| track.layers.get_mut(layer))
-        else {
+        let Some(track) = tracks.get_mut(track) else {
+            return;
+        };
+        let (id, at) = (track.id.clone(), layer);
+        let Some(layer) = track.layers.get_mut(layer) else {
             return;
         };
         let lately = |at: Instant| cx.now.saturating_duration_since(at) < KEYFRAME_REQUEST_PAUSE;
         if layer.asked.is_some_and(lately) {
             return;
         }
-        let Some(ssrc) = layer.arrival.ssrc() else { return };
-        layer.asked = Some(cx.now);
-        if let Seat::Here(connection) = seat {
-            connection.publisher.session.request_keyframe(cx.now, cx.out, ssrc);
+        match seat {
+            Seat::Here(connection) => {
+                let Some(ssrc) = layer.arrival.ssrc() else { return };
+                connection
+                    .publisher
+                    .session
+                    .request_keyframe(cx.now, cx.out, ssrc);
+            }
+            Seat::Elsewhere(shard) => self.parts.write_to(*shard, Note::Keyframe(id, at)),
         }
+        layer.asked = Some(cx.now);
         cx.counters.keyframe_requests += 1;
     }
 }

@@ -21,7 +21,7 @@ impl Room {
         let Some(publisher) = self.person_mut(pid) else {
             return;
         };
-        let owner = publisher.user.clone();
+        let (owner, here) = (publisher.user.clone(), publisher.here().is_some());
         let Some(track) = publisher.track_of(serial) else {
             return;
         };
@@ -38,10 +38,12 @@ impl Room {
         if seconds <= 0.0 || snapshot.frames <= last.frames {
             return;
         }
+        // What a guest sends is counted where they are.
+        let uplink = u64::from(here);
         let sum = |s: &TapSnapshot| {
             (
-                s.uplink.original_bytes + s.downlink.original_bytes,
-                s.uplink.sent_bytes + s.downlink.sent_bytes,
+                uplink * s.uplink.original_bytes + s.downlink.original_bytes,
+                uplink * s.uplink.sent_bytes + s.downlink.sent_bytes,
             )
         };
         let ((before, after), (was_before, was_after)) = (sum(&snapshot), sum(&last));

@@ -33,6 +33,9 @@ impl Room {
         keep_rate: bool,
     ) {
         let Some(publisher) = self.person(pid) else { return };
+        if publisher.elsewhere().is_some() {
+            return self.wish_elsewhere(pid, serial, hint.source);
+        }
         tracing::info!(participant = %publisher.sid, source = ?hint.source, keep_rate, "publisher steered");
         if publisher.models().is_empty() {
             self.steer_track(pid, serial, Some((hint.source, keep_rate)));
@@ -56,6 +59,10 @@ impl Room {
 
     /// Brings what answers say about a track up to what AIC wants; those that are out of date are asked for again.
     pub(super) fn steer_track(&mut self, pid: Pid, serial: u32, wish: Option<(SourceCodec, bool)>) {
+        // A guest is steered by their own part.
+        if self.connection(pid).is_none() {
+            return;
+        }
         let Some(track) = self.track_mut(pid, serial) else {
             return;
         };
@@ -88,8 +95,11 @@ impl Room {
         let bare = wanted.active != track.steering.active;
         track.steering = wanted;
         let listeners: Vec<Pid> = track.legs.iter().map(|leg| leg.to).collect();
-        for listener in listeners.into_iter().filter(|_| bare) {
-            self.renegotiate(listener);
+        if bare {
+            for listener in listeners {
+                self.renegotiate(listener);
+            }
+            self.share(pid);
         }
         // Asked for with the next tick: the offer that brings a new track may be on its way.
         if let Some(connection) = self.connection_mut(pid) {

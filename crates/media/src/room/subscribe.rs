@@ -88,6 +88,7 @@ impl Room {
         };
         from.permissions = permissions.clone();
         let owner = from.sid.clone();
+        self.share(publisher);
         for pid in self.others(publisher) {
             let Some(to) = self.person_mut(pid) else { continue };
             let Some(connection) = to.here() else { continue };
@@ -125,7 +126,10 @@ impl Room {
         };
         let found = |p: &Self| Some(wish(p.person(publisher)?.tracks.iter().find(|t| t.id == *track)?));
         let Some(wish) = found(self) else { return };
-        let Some(subscription) = self.connection_mut(pid).and_then(|c| c.subscriptions.get_mut(track)) else {
+        let Some(subscription) = self
+            .connection_mut(pid)
+            .and_then(|c| c.subscriptions.get_mut(track))
+        else {
             return;
         };
         subscription.wish = wish;

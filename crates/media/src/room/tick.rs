@@ -9,6 +9,7 @@ use proto::signal_response::Message;
 use super::{Cx, Departure, Room};
 use crate::connection::Connection;
 use crate::participant::{Participant, Pid};
+use crate::relay::Note;
 
 /// How long an empty room is kept, so that its id survives a reload of the page.
 const EMPTY_ROOM: Duration = Duration::from_secs(20);
@@ -36,7 +37,11 @@ impl Room {
             self.depart(pid, departure);
         }
         let stale = |c: &Connection| c.transports().any(|(_, transport)| transport.stale);
-        let stale: Vec<Pid> = self.present().filter(|(_, c)| stale(c)).map(|(pid, _)| pid).collect();
+        let stale: Vec<Pid> = self
+            .present()
+            .filter(|(_, c)| stale(c))
+            .map(|(pid, _)| pid)
+            .collect();
         self.stale.extend(stale);
         self.settle(cx);
     }
@@ -69,13 +74,15 @@ impl Room {
             })
         };
         let people = self.present().filter(|(_, connection)| late(connection));
-        people.map(|(pid, connection)| (pid, departure(connection))).collect()
+        people
+            .map(|(pid, connection)| (pid, departure(connection)))
+            .collect()
     }
 
     /// Tells the room who has begun to speak, or speaks louder or softer, or has stopped.
     fn tell_speakers(&mut self) {
         let mut speakers = Vec::new();
-        for participant in self.people.values_mut() {
+        for participant in self.people.values_mut().filter(|p| p.here().is_some()) {
             let mut news = false;
             for track in participant.tracks.iter_mut().filter(|track| !track.is_video()) {
                 news |= track.speaking.look();
@@ -85,6 +92,7 @@ impl Room {
             }
         }
         if !speakers.is_empty() {
+            self.tell_parts(&Note::Speakers(speakers.as_slice().into()));
             self.tell_room(None, &speakers_changed(speakers));
         }
     }
@@ -122,8 +130,8 @@ impl Room {
         proto::Room {
             sid: self.sid.as_str().into(),
             name: self.key().name.as_str().into(),
-            creation_time: self.created_at_ms / 1000,
-            creation_time_ms: self.created_at_ms,
+            creation_time: self.part.call().created_at_ms / 1000,
+            creation_time_ms: self.part.call().created_at_ms,
             num_participants: people.participants,
             num_publishers: people.publishers,
             active_recording: people.recording,

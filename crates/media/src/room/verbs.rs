@@ -92,7 +92,9 @@ impl Room {
     }
 
     fn wish_of(&self, pid: Pid, sid: &str) -> Wish {
-        let subscription = self.connection(pid).and_then(|c| c.subscriptions.get(&sid.into()));
+        let subscription = self
+            .connection(pid)
+            .and_then(|c| c.subscriptions.get(&sid.into()));
         subscription.map_or_else(Wish::default, |subscription| subscription.wish)
     }
 

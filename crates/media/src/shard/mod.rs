@@ -11,11 +11,14 @@ use std::time::{Duration, Instant, SystemTime};
 
 use auralink_engine::{Processor, Wake};
 use futures_util::FutureExt as _;
+use tokio::sync::mpsc::error::TrySendError;
 use tokio::sync::{Notify, mpsc};
 
 use crate::ai::{Ai, AiState, CoreError};
 use crate::command::Command;
+use crate::directory::ShardId;
 use crate::metrics::Counters;
+use crate::relay::{Letter, Note};
 use crate::session::SessionConfig;
 use crate::switchboard::Switchboard;
 use crate::transport::TransportId;
@@ -23,8 +26,11 @@ use crate::whereabouts::{Whereabouts, Whose};
 
 use socket::{Inbox, Udp};
 
-/// Batches of other shards' datagrams that may wait; beyond it they are lost as in a full socket.
+/// Batches from other shards that may wait; beyond it datagrams and media are lost as in a full socket.
 const MAIL: usize = 256;
+
+/// Letters that may wait for another shard; beyond it all that is known of each other is told anew.
+const OVERDUE: usize = 1 << 16;
 
 /// Pause before a shard that died begins anew.
 const REVIVE_AFTER: Duration = Duration::from_millis(100);
@@ -36,11 +42,21 @@ pub(crate) struct Parcel {
     bytes: Box<[u8]>,
 }
 
-/// Where datagrams are sent that are another shard's, by its number.
-pub(crate) type Neighbours = Arc<[mpsc::Sender<Vec<Parcel>>]>;
+/// What comes from another shard.
+pub(crate) enum Mail {
+    /// Datagrams that came in at its socket and are ours.
+    Datagrams(Vec<Parcel>),
+    /// What its parts of rooms tell ours.
+    Letters(ShardId, Vec<Letter>),
+    /// It has died, and begins anew.
+    Death(ShardId),
+}
+
+/// The way to each shard, by its number.
+pub(crate) type Neighbours = Arc<[mpsc::Sender<Mail>]>;
 
 /// Where a shard finds what others had for it.
-pub(crate) type Mailbox = mpsc::Receiver<Vec<Parcel>>;
+pub(crate) type Mailbox = mpsc::Receiver<Mail>;
 
 /// The ways from each of so many shards to each.
 pub(crate) fn neighbourhood(count: usize) -> (Neighbours, Vec<Mailbox>) {
@@ -126,7 +142,7 @@ impl Shard {
             let whereabouts = Whereabouts::new(sessions.names.clone());
             let mut board = Switchboard::new(now, whereabouts, sessions.clone(), state);
             board.counters = counters;
-            let turns = Turns::new(&mut udp, &neighbours, &mut board);
+            let turns = Turns::new(sessions.shard, &mut udp, &neighbours, &mut board);
             let lived = AssertUnwindSafe(turns.run(&mut commands, &mut mailbox, &core.woken));
             if lived.catch_unwind().await.is_ok() {
                 return;
@@ -140,6 +156,14 @@ impl Shard {
             // What is left of it may be unfit for goodbyes, and for an end.
             let _ = catch_unwind(AssertUnwindSafe(|| board.give_up(Instant::now())));
             let _ = catch_unwind(AssertUnwindSafe(|| drop(board)));
+            for (_, neighbour) in neighbours
+                .iter()
+                .enumerate()
+                .filter(|(n, _)| *n != sessions.shard.0)
+            {
+                // One that is gone has no rooms.
+                let _ = neighbour.send(Mail::Death(sessions.shard)).await;
+            }
             tokio::time::sleep(REVIVE_AFTER).await;
             core.reopen(&ai);
         }
@@ -150,8 +174,8 @@ impl Shard {
 enum Turn {
     /// The socket may have datagrams.
     Readable,
-    /// Another shard had some.
-    Mail(Vec<Parcel>),
+    /// Another shard had something.
+    Mail(Mail),
     /// Signalling has a message.
     Command(Command),
     /// The AI core has something to say.
@@ -162,22 +186,27 @@ enum Turn {
 
 /// One life of a shard, turn by turn.
 struct Turns<'a> {
+    shard: ShardId,
     udp: &'a mut Udp,
     neighbours: &'a Neighbours,
     board: &'a mut Switchboard,
     /// What came in this turn for each shard.
     outbound: Vec<Vec<Parcel>>,
+    /// What waits for each shard.
+    letters: Vec<Vec<Letter>>,
     /// When the first media of this turn came.
     since: Option<Instant>,
 }
 
 impl<'a> Turns<'a> {
-    fn new(udp: &'a mut Udp, neighbours: &'a Neighbours, board: &'a mut Switchboard) -> Self {
+    fn new(shard: ShardId, udp: &'a mut Udp, neighbours: &'a Neighbours, board: &'a mut Switchboard) -> Self {
         Self {
+            shard,
             udp,
             neighbours,
             board,
             outbound: neighbours.iter().map(|_| Vec::new()).collect(),
+            letters: neighbours.iter().map(|_| Vec::new()).collect(),
             since: None,
         }
     }
@@ -188,7 +217,7 @@ impl<'a> Turns<'a> {
             let due = self.board.poll_timeout();
             let turn = tokio::select! {
                 () = self.udp.readable() => Turn::Readable,
-                Some(parcels) = mailbox.recv() => Turn::Mail(parcels),
+                Some(mail) = mailbox.recv() => Turn::Mail(mail),
                 command = commands.recv() => match command {
                     Some(command) => Turn::Command(command),
                     None => return,
@@ -199,7 +228,9 @@ impl<'a> Turns<'a> {
             let begun = Instant::now();
             match turn {
                 Turn::Readable => self.receive(&mut inbox),
-                Turn::Mail(parcels) => self.unpack(begun, &parcels),
+                Turn::Mail(Mail::Datagrams(parcels)) => self.unpack(begun, &parcels),
+                Turn::Mail(Mail::Letters(from, letters)) => self.read(begun, from, letters),
+                Turn::Mail(Mail::Death(of)) => self.board.handle_death(begun, of),
                 Turn::Command(command) => self.board.handle_command(begun, command),
                 Turn::Outcomes => self.board.handle_outcomes(begun),
                 Turn::Due => {}
@@ -255,6 +286,47 @@ impl<'a> Turns<'a> {
         self.board.handle_datagram(now, id, source, datagram);
     }
 
+    /// What parts of rooms on another shard tell ours.
+    fn read(&mut self, now: Instant, from: ShardId, letters: Vec<Letter>) {
+        let came = letters.iter().find_map(|letter| match &letter.note {
+            Note::Packet(relayed) => Some(relayed.packet.timestamp),
+            _ => None,
+        });
+        if let Some(came) = came {
+            self.since.get_or_insert(came);
+        }
+        self.board.handle_letters(now, from, letters);
+    }
+
+    /// Posts what parts of rooms here have to tell others. What must arrive waits for a shard that is behind.
+    fn post(&mut self, now: Instant) {
+        for (to, letter) in self.board.letters().drain(..) {
+            if let Some(waiting) = self.letters.get_mut(to.0) {
+                waiting.push(letter);
+            }
+        }
+        for number in 0..self.letters.len() {
+            let waiting = &mut self.letters[number];
+            if waiting.is_empty() {
+                continue;
+            }
+            let mail = Mail::Letters(self.shard, std::mem::take(waiting));
+            let Err(TrySendError::Full(Mail::Letters(_, mut kept))) = self.neighbours[number].try_send(mail)
+            else {
+                continue;
+            };
+            let all = kept.len();
+            kept.retain(|letter| !letter.note.may_be_lost());
+            self.board.counters.relayed_lost += (all - kept.len()) as u64;
+            if kept.len() > OVERDUE {
+                tracing::error!(shard = number, "a shard is far behind; its rooms are met anew");
+                kept.clear();
+                self.board.meet_anew(now, ShardId(number));
+            }
+            self.letters[number] = kept;
+        }
+    }
+
     /// Gives other shards what is theirs.
     fn hand_over(&mut self) {
         for (parcels, neighbour) in self.outbound.iter_mut().zip(self.neighbours.iter()) {
@@ -262,7 +334,7 @@ impl<'a> Turns<'a> {
                 continue;
             }
             let count = parcels.len() as u64;
-            match neighbour.try_send(std::mem::take(parcels)) {
+            match neighbour.try_send(Mail::Datagrams(std::mem::take(parcels))) {
                 Ok(()) => self.board.counters.handed_over += count,
                 // A shard that is behind loses datagrams as a full socket does.
                 Err(_) => self.board.counters.unsent += count,
@@ -273,6 +345,7 @@ impl<'a> Turns<'a> {
     /// Sends everything that this turn has made.
     fn transmit(&mut self, now: Instant) {
         self.board.flush(now);
+        self.post(now);
         let since = self.since.take();
         let transmits = self.board.transmits();
         if transmits.is_empty() {

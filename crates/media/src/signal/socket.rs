@@ -41,7 +41,7 @@ pub(super) async fn serve(
     let (mut sender, mut receiver) = socket.split();
     let (queue, mut outgoing) = mpsc::channel(QUEUE);
     let Admitted { admission, verified } = admitted;
-    let claim = signalling.shards.claim(&admission.place());
+    let claim = signalling.shards.claim(&admission.place(), &admission.user.user);
     let commands = signalling.shards.with(&claim).clone();
     let join = Join {
         admission,

@@ -5,12 +5,12 @@ use std::time::Instant;
 use auralink_engine::{
     InKind, Prediction, Processor, Situation, bears, choose, predict, stays, wire_bitrate,
 };
-use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung};
+use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung, SourceCodec};
 
 use super::TapOutput;
 use super::growth::same_family;
 use super::outlet::Sink;
-use super::steer::{Wish, wish};
+use super::steer::{Wish, serves_both, wish};
 use super::track::{AudioTap, REVIEW};
 
 /// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
@@ -176,15 +176,19 @@ impl AudioTap {
         // Some clients say so of every microphone that goes through a mixer, and send one channel.
         let heard = self.source.and_then(|source| source.sends_stereo());
         let stereo = heard.unwrap_or(self.publisher.stereo);
-        let wish = wish(
-            &self.policy,
-            &self.publisher,
-            &self.legs,
-            self.uplink.network(),
-            &self.judge.calibration,
-            stereo,
-            self.judge.content,
-        );
+        let own = (self.elsewhere.is_empty() || !self.legs.is_empty()).then(|| {
+            wish(
+                &self.policy,
+                &self.publisher,
+                &self.legs,
+                self.uplink.network(),
+                &self.judge.calibration,
+                stereo,
+                self.judge.content,
+            )
+        });
+        let wishes = self.elsewhere.iter().copied().chain(own);
+        let wish = wishes.reduce(serves_both).unwrap_or(SourceCodec::Own);
         let unheard = self.publisher.steerable
             && self.source.is_some_and(|source| {
                 source.coding == InKind::Aic && self.legs.iter().any(|leg| !source.is_playable(&leg.caps))
@@ -194,7 +198,7 @@ impl AudioTap {
             Wish {
                 source: wish,
                 keep_rate: self.publisher.models.is_empty() && !self.own.is_heard(),
-                heard: !self.legs.is_empty(),
+                heard: !self.legs.is_empty() || !self.elsewhere.is_empty(),
                 borne: self.is_borne(),
             },
         );

@@ -185,6 +185,33 @@ fn sound_alike(a: Bitrate, b: Bitrate) -> bool {
     (high - low) * 100 < low * NOTICED_PERCENT
 }
 
+/// The cheapest source that serves two kinds of listeners.
+pub(super) fn serves_both(one: SourceCodec, other: SourceCodec) -> SourceCodec {
+    match (one, other) {
+        (SourceCodec::Own, _) | (_, SourceCodec::Own) => SourceCodec::Own,
+        (SourceCodec::Lean(a), SourceCodec::Lean(b)) => SourceCodec::Lean(dearer_lean(a, b)),
+        (SourceCodec::Neural(a), SourceCodec::Neural(b)) => SourceCodec::Neural(dearer_neural(a, b)),
+        // Not everybody decodes the neural codec by themselves.
+        (lean @ SourceCodec::Lean(_), _) | (_, lean) => lean,
+    }
+}
+
+fn dearer_lean(a: Lean, b: Lean) -> Lean {
+    Lean {
+        bitrate: a.bitrate.max(b.bitrate),
+        packet: a.packet.min(b.packet),
+        fec: a.fec || b.fec,
+    }
+}
+
+fn dearer_neural(a: Neural, b: Neural) -> Neural {
+    Neural {
+        rate: a.rate.max(b.rate),
+        packet: a.packet.min(b.packet),
+        copies: a.copies.max(b.copies),
+    }
+}
+
 /// The cheapest source that serves every leg. The neural codec only where every leg decodes it by itself: no listener
 /// may depend on the core for hearing anything at all (docs/adr/0005-neural-at-the-source.md).
 pub(super) fn wish(
@@ -228,11 +255,7 @@ pub(super) fn wish(
     });
     if all_neural && neural.clone().count() == rungs.len() {
         return neural
-            .reduce(|a, b| Neural {
-                rate: a.rate.max(b.rate),
-                packet: a.packet.min(b.packet),
-                copies: a.copies.max(b.copies),
-            })
+            .reduce(dearer_neural)
             .map_or(SourceCodec::Own, SourceCodec::Neural);
     }
     // A leg that would rather have the original, or neural, is served by the dearest lean rung of the others.
@@ -240,10 +263,6 @@ pub(super) fn wish(
         Rung::Lean(lean) | Rung::Enhanced(lean) => Some(*lean),
         _ => None,
     });
-    lean.reduce(|a, b| Lean {
-        bitrate: a.bitrate.max(b.bitrate),
-        packet: a.packet.min(b.packet),
-        fec: a.fec || b.fec,
-    })
-    .map_or(SourceCodec::Own, SourceCodec::Lean)
+    lean.reduce(dearer_lean)
+        .map_or(SourceCodec::Own, SourceCodec::Lean)
 }

@@ -8,7 +8,7 @@ use auralink_engine::{
     Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, ProbeGate,
     Processor, Refused, StreamId,
 };
-use auralink_types::{Bitrate, Policy, Reason, Rung, TrackId};
+use auralink_types::{Bitrate, Policy, Reason, Rung, SourceCodec, TrackId};
 
 use super::feed::Feed;
 use super::judge::Judge;
@@ -29,6 +29,8 @@ pub struct AudioTap {
     pub(super) publisher: PublisherCaps,
     pub(super) policy: Policy,
     pub(super) legs: Vec<Leg>,
+    /// What listeners of other taps on the same track need.
+    pub(super) elsewhere: Vec<SourceCodec>,
     pub(super) reader: Reader,
     pub(super) steer: Steer,
     pub(super) own: Own,
@@ -55,6 +57,7 @@ impl AudioTap {
             publisher,
             policy,
             legs: Vec::new(),
+            elsewhere: Vec::new(),
             reader: Reader::default(),
             steer: Steer::new(),
             uplink: NetworkAnalyzer::default(),
@@ -131,6 +134,14 @@ impl AudioTap {
         }
         // Whoever cannot decode what comes shall not have to wait for a packet to say so.
         self.hint(now, false);
+    }
+
+    /// What listeners need whose taps are elsewhere, each tap's listeners together.
+    pub fn set_elsewhere(&mut self, now: Instant, wishes: Vec<SourceCodec>) {
+        if wishes != self.elsewhere {
+            self.elsewhere = wishes;
+            self.hint(now, false);
+        }
     }
 
     /// Forgets a subscriber.

@@ -31,7 +31,7 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
 use link::{Link, open_channels};
 pub use scene::{in_both_shapes, speak, two, until};
-pub use server::{Server, serve, serve_with};
+pub use server::{Server, serve, serve_split, serve_with};
 
 /// How many peer connections a client has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

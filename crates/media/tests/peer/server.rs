@@ -22,12 +22,20 @@ pub async fn serve() -> Server {
     serve_with(Ai::none()).await
 }
 
-/// A server with an AI core.
+/// A server with an AI core. `AURALINK_SPLIT_AT` lets every test here be one of rooms on several shards.
 pub async fn serve_with(ai: Ai) -> Server {
+    let split_at = std::env::var("AURALINK_SPLIT_AT").map_or(0, |number| number.parse().unwrap());
+    serve_split(ai, split_at).await
+}
+
+/// A server on which a room goes on on the other shard from so many people on.
+pub async fn serve_split(ai: Ai, split_at: usize) -> Server {
     let keys = Arc::new(KeyRing::new([("devkey", "secret"), ("other", "another secret")]));
-    let media = MediaServer::start_with(MediaConfig::loopback(keys.clone()), ai)
-        .await
-        .unwrap();
+    let config = MediaConfig {
+        split_at,
+        ..MediaConfig::loopback(keys.clone())
+    };
+    let media = MediaServer::start_with(config, ai).await.unwrap();
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let http = listener.local_addr().unwrap();
     let routes = media.router();
