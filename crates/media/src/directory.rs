@@ -185,10 +185,10 @@ impl Claim {
         let places = seats.parts.entry(self.shard).or_default();
         places.claims += 1;
         places.begun = true;
-        let others = seats.parts.keys().filter(|shard| **shard != self.shard);
+        let others = seats.parts.iter().filter(|(shard, _)| **shard != self.shard);
         Begun {
             first,
-            others: others.copied().collect(),
+            others: others.map(|(shard, places)| (*shard, places.begun)).collect(),
             part: Part {
                 directory: self.directory.clone(),
                 room: self.room.clone(),
@@ -206,8 +206,8 @@ pub struct Begun {
     pub part: Part,
     /// Whether the room's life begins with it.
     pub first: bool,
-    /// Where the room is as well, or is about to be.
-    pub others: Vec<ShardId>,
+    /// Where the room is about to be as well, and whether it is already.
+    pub others: Vec<(ShardId, bool)>,
 }
 
 impl Part {
@@ -347,10 +347,8 @@ mod tests {
         let first = people[0].begin(call);
         let second = people[1].begin(|| panic!("the room has a life"));
         assert!(first.first && !second.first);
-        assert_eq!(
-            (&first.others[..], &second.others[..]),
-            (&[ShardId(1)][..], &[ShardId(0)][..])
-        );
+        assert_eq!(first.others, [(ShardId(1), false)]);
+        assert_eq!(second.others, [(ShardId(0), true)]);
         let (mut first, mut second) = (first.part, second.part);
         assert_eq!(first.call().sid, second.call().sid);
         assert!(!first.end() && !first.end());

@@ -25,6 +25,7 @@ mod config;
 mod connection;
 mod data;
 mod directory;
+mod held;
 mod leg;
 mod lent;
 mod line;

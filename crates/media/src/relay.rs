@@ -30,10 +30,12 @@ pub struct Letter {
 /// What one part of a room tells another.
 #[derive(Clone)]
 pub enum Note {
-    /// I am here, and have begun anew if I ask who is there: what you know of me is void.
+    /// I am here, with these people; if I ask who is there I have begun anew, and what you know of me is void.
     Hello {
         /// Whether the same is to be told back.
         asks: bool,
+        /// Everybody here.
+        people: Arc<[Guest]>,
     },
     /// I am over.
     Bye,

@@ -19,6 +19,7 @@ use crate::ai::AiState;
 use crate::arena::Arena;
 use crate::command::{Command, Join};
 use crate::directory::{Call, Claim, ShardId};
+use crate::held::Held;
 use crate::metrics::{Counters, DelayHistogram, Stats};
 use crate::outbox::{Entry, Outbox};
 use crate::participant::{Pid, RoomId, RoomKey, SocketId};
@@ -51,6 +52,7 @@ pub struct Switchboard {
     names: HashMap<RoomKey, RoomId>,
     sockets: HashMap<SocketId, (RoomId, Pid)>,
     whereabouts: Whereabouts,
+    held: Held,
     timers: BTreeSet<(Instant, TransportId)>,
     next_tick: Instant,
     next_rows: Instant,
@@ -76,6 +78,7 @@ impl Switchboard {
             names: HashMap::new(),
             sockets: HashMap::new(),
             whereabouts,
+            held: Held::default(),
             timers: BTreeSet::new(),
             next_tick: now + TICK,
             next_rows: now,
@@ -107,6 +110,9 @@ impl Switchboard {
     pub fn handle_command(&mut self, now: Instant, command: Command) {
         match command {
             Command::Join(join) => self.join(now, *join),
+            Command::Request(socket, ..) | Command::Closed(socket) if self.held.waits(socket) => {
+                self.held.push(socket, command);
+            }
             Command::Request(socket, message, now_ms) => {
                 if let Some((room, pid)) = self.sockets.get(&socket).copied() {
                     self.in_room(now, room, Some(pid), |room, cx| {
@@ -148,6 +154,15 @@ impl Switchboard {
             if let Some(id) = self.names.get(&room).copied() {
                 self.in_room(now, id, None, |room, cx| room.handle_note(cx, from, note));
             }
+        }
+        self.let_in(now);
+    }
+
+    /// Does what was held of those whose rooms have met their other parts.
+    fn let_in(&mut self, now: Instant) {
+        let meeting = |id: RoomId| self.rooms.get(id.0).is_some_and(|room| room.is_meeting(now));
+        for command in self.held.release(|id| !meeting(id)) {
+            self.handle_command(now, command);
         }
     }
 
@@ -238,6 +253,7 @@ impl Switchboard {
             self.whereabouts.age();
         }
         self.in_every_room(now, Room::tick);
+        self.let_in(now);
         self.end_calls(now, false);
     }
 
@@ -296,6 +312,9 @@ impl Switchboard {
             None => self.begin(now, &join.claim, join.now_ms),
         };
         let socket = join.socket;
+        if self.rooms.get(id.0).is_some_and(|room| room.is_meeting(now)) {
+            return self.held.hold(id, socket, Command::Join(Box::new(join)));
+        }
         let offer = join.request.publisher_offer.take();
         let tracks = std::mem::take(&mut join.request.add_track_requests);
         let joined = self.in_room(now, id, None, |room, cx| {

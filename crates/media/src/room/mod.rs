@@ -107,9 +107,11 @@ impl Room {
         if first {
             room.happened(cx, cx.now, EventKind::CallStarted);
         }
-        for other in others {
-            room.greet_part(cx, other);
+        for (other, _) in &others {
+            room.greet_part(cx, *other);
         }
+        let there = others.into_iter().filter(|(_, begun)| *begun);
+        room.parts.await_answers(cx.now, there.map(|(other, _)| other));
         room
     }
 

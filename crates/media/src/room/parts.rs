@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use auralink_types::{SourceCodec, TrackId};
 use livekit_protocol as proto;
@@ -14,7 +15,10 @@ use crate::arrival::Numbers;
 use crate::connection::Route;
 use crate::directory::ShardId;
 use crate::participant::Pid;
-use crate::relay::{Letter, Letters, Note, Relay, Relayed};
+use crate::relay::{Guest, Letter, Letters, Note, Relay, Relayed};
+
+/// How long people who come wait for other parts to say who is there.
+const PATIENCE: Duration = Duration::from_millis(300);
 
 /// What a part knows of the others.
 #[derive(Default)]
@@ -23,11 +27,21 @@ pub(super) struct Parts {
     others: Vec<ShardId>,
     /// Whose each track is that comes from there.
     pub(super) tracks: HashMap<TrackId, Pid>,
+    /// Those that have not said yet who is there.
+    awaited: Vec<ShardId>,
+    /// When that is no longer waited for.
+    patience: Option<Instant>,
     /// Notes that are to leave.
     notes: Vec<(ShardId, Note)>,
 }
 
 impl Parts {
+    /// Waits for those to say who is there, for a while.
+    pub(super) fn await_answers(&mut self, now: Instant, parts: impl Iterator<Item = ShardId>) {
+        self.awaited.extend(parts);
+        self.patience = Some(now + PATIENCE);
+    }
+
     /// A note for one of them.
     pub(super) fn write_to(&mut self, shard: ShardId, note: Note) {
         self.notes.push((shard, note));
@@ -38,12 +52,19 @@ impl Room {
     /// Says hello to another part, or asks one anew who is there; what was known of it is void.
     pub fn greet_part(&mut self, cx: &mut Cx<'_>, shard: ShardId) {
         self.lose_part(cx, shard);
-        self.parts.write_to(shard, Note::Hello { asks: true });
+        let people = self.people_here();
+        self.parts.write_to(shard, Note::Hello { asks: true, people });
+    }
+
+    /// Whether those who come have to wait until other parts have told who is there.
+    pub fn is_meeting(&self, now: Instant) -> bool {
+        !self.parts.awaited.is_empty() && self.parts.patience.is_some_and(|until| now < until)
     }
 
     /// A part is over: its people leave, and nothing is wanted there any more.
     pub fn lose_part(&mut self, cx: &mut Cx<'_>, shard: ShardId) {
         self.parts.others.retain(|other| *other != shard);
+        self.parts.awaited.retain(|other| *other != shard);
         for guest in self.everybody() {
             if self.person(guest).and_then(|p| p.elsewhere()) == Some(shard) {
                 self.guest_gone(cx, guest, DisconnectReason::ServerShutdown);
@@ -70,7 +91,7 @@ impl Room {
     /// Another part has something to say.
     pub fn handle_note(&mut self, cx: &mut Cx<'_>, from: ShardId, note: Note) {
         match note {
-            Note::Hello { asks } => self.meet_part(cx, from, asks),
+            Note::Hello { asks, people } => self.meet_part(cx, from, asks, &people),
             // From before either of us began anew.
             _ if !self.parts.others.contains(&from) => {}
             Note::Bye => self.lose_part(cx, from),
@@ -95,20 +116,24 @@ impl Room {
         self.settle(cx);
     }
 
-    fn meet_part(&mut self, cx: &mut Cx<'_>, from: ShardId, asks: bool) {
+    fn meet_part(&mut self, cx: &mut Cx<'_>, from: ShardId, asks: bool, people: &[Guest]) {
         if asks {
             self.lose_part(cx, from);
-            self.parts.write_to(from, Note::Hello { asks: false });
+            let people = self.people_here();
+            self.parts.write_to(from, Note::Hello { asks: false, people });
         }
+        self.parts.awaited.retain(|other| *other != from);
         if !self.parts.others.contains(&from) {
             self.parts.others.push(from);
         }
-        let here: Vec<Pid> = self.present().map(|(pid, _)| pid).collect();
-        for pid in here {
-            if let Some(guest) = self.as_guest(pid) {
-                self.parts.write_to(from, Note::Person(Arc::new(guest)));
-            }
+        for guest in people {
+            self.meet_guest(cx, from, guest);
         }
+    }
+
+    fn people_here(&self) -> Arc<[Guest]> {
+        let here = self.present().filter_map(|(pid, _)| self.as_guest(pid));
+        here.collect()
     }
 
     /// Tells other parts how somebody here is now.
