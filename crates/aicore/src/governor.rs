@@ -3,66 +3,51 @@
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, Choice, Fallback, NetworkAnalyzer, NetworkSample, ProbeGate, Situation, choose,
+    Choice, Coded, Judge, LegPilot, NetworkAnalyzer, NetworkSample, ProbeGate, Situation, Terms,
 };
-use auralink_types::{AicConfig, Bitrate, Mos, PacketTime, Policy, QualityScore, Reason, Rung};
+use auralink_types::{AicConfig, Bitrate, PacketTime, Policy, Reason, Rung};
 use auralink_wire::proto::{Governed, NetworkReport};
 
 /// How often a decision is looked at again without a cause.
 const REVIEW: Duration = Duration::from_secs(1);
-/// A rung stays for this long unless it must go.
-const SWITCH_PAUSE: Duration = Duration::from_secs(10);
-/// A measured score this far under the floor is a breach; less is the estimator's error.
-const BREACH: f32 = 0.08;
-/// A breach this long counts.
-const BREACH_TIME: Duration = Duration::from_millis(500);
 
-/// One session's brain.
+/// One session: a leg whose coded frames go out as soon as they are decided on, each in the place of one that came.
 pub(crate) struct Governor {
     policy: Policy,
-    neural: bool,
-    original: Option<Bitrate>,
-    packet: Option<PacketTime>,
-    stereo: bool,
+    /// All but the network, which the analyzer knows.
+    situation: Situation,
     network: NetworkAnalyzer,
-    calibration: Calibration,
-    fallback: Fallback,
+    judge: Judge,
+    pilot: LegPilot,
     /// A session has one leg, so the gate lets it through whenever it asks.
     gate: ProbeGate,
-    choice: Choice,
     review_at: Instant,
-    switched_at: Option<Instant>,
-    breach_since: Option<Instant>,
     told: Option<(Rung, Option<Reason>)>,
 }
 
 impl Governor {
     pub(crate) fn new(now: Instant, governed: &Governed, core_model: Option<u16>) -> Self {
+        let network = NetworkAnalyzer::default();
         let mut governor = Self {
             policy: governed.config.policy(),
-            neural: core_model.is_some_and(|model| governed.models.contains(&model)),
-            original: governed.original,
-            packet: None,
-            stereo: false,
-            network: NetworkAnalyzer::default(),
-            calibration: Calibration::default(),
-            fallback: Fallback::new(now),
-            gate: ProbeGate::new(),
-            choice: Choice {
-                rung: Rung::Original,
-                reason: None,
-                expected: QualityScore::FULL,
-                heard: QualityScore::FULL,
+            situation: Situation {
+                neural: core_model.is_some_and(|model| governed.models.contains(&model)),
+                original: governed.original,
+                ..Situation::stock(network.network())
             },
+            network,
+            judge: Judge::default(),
+            pilot: LegPilot::new(now),
+            gate: ProbeGate::new(),
             review_at: now,
-            switched_at: None,
-            breach_since: None,
             told: None,
         };
         if let Some(report) = governed.network {
             governor.handle_report(now, report);
         }
         governor.decide(now);
+        // Nobody has heard anything yet that could flap.
+        governor.pilot.forget_pace();
         governor
     }
 
@@ -83,22 +68,13 @@ impl Governor {
 
     /// What goes out now, and why.
     pub(crate) fn choice(&self) -> Choice {
-        if self.choice.rung == Rung::Original || self.fallback.may_send_coded() {
-            self.choice
-        } else {
-            Choice {
-                rung: Rung::Original,
-                reason: self.fallback.reason().or(Some(Reason::Probation)),
-                expected: QualityScore::FULL,
-                heard: QualityScore::FULL,
-            }
-        }
+        self.pilot.choice(&self.policy, &self.situation(), &self.judge)
     }
 
     /// The rung to be coded, on trial as well; none in bypass.
     pub(crate) fn wanted(&self) -> Option<Rung> {
-        let rung = self.choice.rung;
-        (rung != Rung::Original && self.fallback.wants_core()).then_some(rung)
+        let rung = self.pilot.wanted();
+        (rung != Rung::Original && self.pilot.wants_core()).then_some(rung)
     }
 
     /// The choice, if it is not the one that was told last.
@@ -111,7 +87,7 @@ impl Governor {
     /// Other wishes: obeyed at once.
     pub(crate) fn set_config(&mut self, now: Instant, config: &AicConfig) {
         self.policy = config.policy();
-        self.switched_at = None;
+        self.pilot.forget_pace();
         self.decide(now);
     }
 
@@ -132,82 +108,100 @@ impl Governor {
 
     /// What the sender sends.
     pub(crate) fn note_source(&mut self, now: Instant, packet: Option<PacketTime>, stereo: bool) {
-        if packet != self.packet || stereo != self.stereo {
-            self.packet = packet;
-            self.stereo = stereo;
+        if (packet, stereo) != (self.situation.source_packet, self.situation.stereo) {
+            (self.situation.source_packet, self.situation.stereo) = (packet, stereo);
             self.review_at = now;
         }
     }
 
     /// A coded packet came in time, with what was measured of it.
-    pub(crate) fn handle_coded(&mut self, now: Instant, rung: Rung, quality: Option<Mos>) {
-        self.fallback.handle_good(now);
-        let Some(mos) = quality.filter(|_| rung == self.choice.rung) else {
-            return;
-        };
-        if mos.score().value() + BREACH >= self.policy.floor.value() {
-            self.breach_since = None;
-            self.calibration.learn(rung, mos);
-            return;
+    pub(crate) fn handle_coded(&mut self, now: Instant, packet: &Coded) {
+        self.pilot.handle_good(now);
+        let judged = packet.quality.filter(|_| packet.rung == self.pilot.wanted());
+        if let Some(mos) = judged
+            && self
+                .judge
+                .handle_quality(now, packet.rung, mos, self.policy.floor)
+        {
+            self.pilot.handle_breach(now, packet.rung);
+            self.review_at = now;
         }
-        let since = *self.breach_since.get_or_insert(now);
-        if now.saturating_duration_since(since) >= BREACH_TIME {
-            self.breach_since = None;
-            self.calibration.learn_at_once(rung, mos);
-            self.switched_at = None;
+        if self.judge.handle_content(packet.content) {
             self.review_at = now;
         }
     }
 
     /// A frame was late or refused.
     pub(crate) fn handle_bad(&mut self, now: Instant, reason: Reason) {
-        self.fallback.handle_bad(now, reason);
+        self.pilot.handle_bad(now, reason);
+        self.obey(now);
     }
 
     /// The stream is lost.
     pub(crate) fn handle_dead(&mut self, now: Instant, reason: Reason) {
-        self.fallback.handle_dead(now, reason);
+        self.pilot.handle_dead(now, reason);
+        self.obey(now);
     }
 
     /// Time passes; to be called before each frame.
     pub(crate) fn handle_timeout(&mut self, now: Instant) {
-        self.fallback.handle_timeout(now, &mut self.gate);
+        self.pilot.handle_timeout(now, &mut self.gate, &mut self.judge);
         if now >= self.review_at {
             self.decide(now);
+        } else {
+            self.obey(now);
         }
     }
 
     fn decide(&mut self, now: Instant) {
         self.review_at = now + REVIEW;
-        let situation = Situation {
-            network: self.network.network(),
-            neural: self.neural,
-            source_packet: self.packet,
-            stereo: self.stereo,
-            original: self.original,
-            ..Situation::stock(self.network.network())
+        let situation = self.situation();
+        // Originals need no hand-over here, so whether the leg fell back shows soon enough.
+        let _ = self
+            .pilot
+            .review(now, &self.policy, &situation, &Terms::default(), &self.judge);
+        self.judge.end_review();
+        self.obey(now);
+    }
+
+    /// What is decided goes out with the next frame.
+    fn obey(&mut self, now: Instant) {
+        let to = if self.pilot.may_send_coded() {
+            self.pilot.wanted()
+        } else {
+            Rung::Original
         };
-        let next = choose(&self.policy, &situation, &self.calibration);
-        let coded = |choice: &Choice| choice.rung != Rung::Original;
-        let settled = self
-            .switched_at
-            .is_some_and(|at| now.saturating_duration_since(at) < SWITCH_PAUSE);
-        if next.rung != self.choice.rung {
-            if settled && coded(&next) && coded(&self.choice) {
-                return;
-            }
-            self.switched_at = Some(now);
+        if to != self.pilot.rung() {
+            self.pilot.handle_switch(now, to);
         }
-        self.choice = next;
+    }
+
+    fn situation(&self) -> Situation {
+        Situation {
+            network: self.network.network(),
+            ..self.situation
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auralink_types::{ConfigChange, Mode};
+    use auralink_quality::Content;
+    use auralink_types::{ConfigChange, Mode, Mos};
 
     const MS: Duration = Duration::from_millis(1);
+
+    fn coded(rung: Rung, quality: Option<Mos>) -> Coded {
+        Coded {
+            rung,
+            timestamp: 0,
+            samples: 0,
+            payload: [].into(),
+            quality,
+            content: Content::Unknown,
+        }
+    }
 
     fn governed(mode: Mode, opt_out: bool) -> Governed {
         let change = ConfigChange {
@@ -263,7 +257,7 @@ mod tests {
         assert_eq!(governor.choice().rung, Rung::Original, "but not sent");
         for _ in 0..20 {
             now += 60 * MS;
-            governor.handle_coded(now, rung, None);
+            governor.handle_coded(now, &coded(rung, None));
             governor.handle_timeout(now);
         }
         assert_eq!(governor.choice().rung, rung);
@@ -277,7 +271,7 @@ mod tests {
         let before = governor.choice();
         for _ in 0..12 {
             now += 60 * MS;
-            governor.handle_coded(now, before.rung, Some(Mos::new(3.6)));
+            governor.handle_coded(now, &coded(before.rung, Some(Mos::new(3.6))));
             governor.handle_timeout(now);
         }
         let after = governor.choice();

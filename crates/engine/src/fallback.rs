@@ -10,8 +10,6 @@ use crate::gate::ProbeGate;
 const BAD_FRAMES: u32 = 3;
 /// So does trouble that lasts this long, however few frames came by.
 const TROUBLE_MAX: Duration = Duration::from_millis(200);
-/// Quality under the floor is trouble only when it lasts this long.
-const QUALITY_GRACE: Duration = Duration::from_millis(500);
 /// First stay in bypass; doubles with every relapse.
 const BYPASS_FIRST: Duration = Duration::from_secs(10);
 /// Longest stay in bypass.
@@ -22,7 +20,6 @@ const PROBATION: Duration = Duration::from_secs(1);
 const PROBES: u32 = 3;
 /// Bypass this soon after a recovery is a relapse; later ones start from [`BYPASS_FIRST`] again.
 const FORGIVEN_AFTER: Duration = Duration::from_secs(120);
-
 /// A leg that the gate turned away asks again after this long.
 const GATE_PAUSE: Duration = Duration::from_millis(500);
 
@@ -47,7 +44,6 @@ pub struct Fallback {
     bad: u32,
     good: u32,
     trouble_since: Option<Instant>,
-    low_quality_since: Option<Instant>,
     stay: Duration,
     recovered: Option<Instant>,
     /// The gate is asked again then.
@@ -64,7 +60,6 @@ impl Fallback {
             bad: 0,
             good: 0,
             trouble_since: None,
-            low_quality_since: None,
             stay: BYPASS_FIRST,
             recovered: None,
             wait_until: None,
@@ -133,16 +128,6 @@ impl Fallback {
         self.phase != Phase::Bypass && self.bypass(now, reason)
     }
 
-    /// The measured quality stands above or below the floor. `true` when the leg goes to bypass because of it.
-    pub fn handle_quality(&mut self, now: Instant, holds_floor: bool) -> bool {
-        if holds_floor || self.phase == Phase::Bypass {
-            self.low_quality_since = None;
-            return false;
-        }
-        let since = *self.low_quality_since.get_or_insert(now);
-        now.duration_since(since) >= QUALITY_GRACE && self.bypass(now, Reason::Quality)
-    }
-
     /// Time passes; a trial waits until the gate lets one more leg through, and its end is told to the gate. `true` when
     /// the leg has just recovered.
     pub fn handle_timeout(&mut self, now: Instant, gate: &mut ProbeGate) -> bool {
@@ -190,7 +175,6 @@ impl Fallback {
         };
         self.wait_until = None;
         self.last_reason = Some(reason);
-        self.low_quality_since = None;
         self.enter(now, Phase::Bypass);
         true
     }
@@ -326,16 +310,5 @@ mod tests {
             pauses.clone().max().unwrap() > Duration::from_secs(150),
             "stays grow"
         );
-    }
-
-    #[test]
-    fn quality_under_the_floor_counts_only_when_it_lasts() {
-        let start = Instant::now();
-        let mut leg = Fallback::new(start);
-        assert!(!leg.handle_quality(start, false));
-        assert!(!leg.handle_quality(at(start, 400), true));
-        assert!(!leg.handle_quality(at(start, 600), false));
-        assert!(leg.handle_quality(at(start, 1_100), false));
-        assert_eq!(leg.reason(), Some(Reason::Quality));
     }
 }

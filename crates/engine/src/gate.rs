@@ -68,7 +68,7 @@ impl ProbeGate {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Fallback, Phase};
+    use crate::fallback::{Fallback, Phase};
     use auralink_types::Reason;
 
     #[test]

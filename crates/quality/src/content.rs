@@ -34,9 +34,10 @@ const RETURN: f32 = 0.8;
 const PATIENCE: u32 = 2;
 
 /// What a stretch of sound is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Content {
     /// Too little was heard.
+    #[default]
     Unknown,
     /// One person talking, in whatever surroundings.
     Speech,

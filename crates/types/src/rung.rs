@@ -168,4 +168,20 @@ impl Rung {
             Self::Neural(neural) => Some(neural.packet),
         }
     }
+
+    /// Whether one coder makes both.
+    pub fn same_family(self, other: Self) -> bool {
+        std::mem::discriminant(&self) == std::mem::discriminant(&other)
+    }
+
+    /// The same with packets of that length.
+    #[must_use]
+    pub const fn with_packet(self, packet: PacketTime) -> Self {
+        match self {
+            Self::Original => self,
+            Self::Lean(lean) => Self::Lean(Lean { packet, ..lean }),
+            Self::Enhanced(lean) => Self::Enhanced(Lean { packet, ..lean }),
+            Self::Neural(neural) => Self::Neural(Neural { packet, ..neural }),
+        }
+    }
 }

@@ -248,7 +248,7 @@ impl Compression {
         let mut trial = None;
         if let Chooser::Core(governor) = &mut self.chooser {
             for packet in &done.coded {
-                governor.handle_coded(now, packet.rung, packet.quality);
+                governor.handle_coded(now, packet);
             }
             let choice = governor.choice();
             trial = (choice.rung == Rung::Original).then(|| choice.reason.unwrap_or(Reason::Probation));

@@ -6,8 +6,7 @@ use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, EXTENSION_BYTES, Network, NetworkAnalyzer, NetworkSample, Pace, Situation, Turn, choose,
-    stays, wire_bitrate,
+    EXTENSION_BYTES, Judge, LegPilot, Network, NetworkAnalyzer, NetworkSample, Situation, Terms, wire_bitrate,
 };
 use auralink_link::{Link, Meter, Profile};
 use auralink_quality::savings::{Preset, wire_bytes};
@@ -43,10 +42,8 @@ pub struct Call {
     link: Link,
     meter: Meter,
     analyzer: NetworkAnalyzer,
-    calibration: Calibration,
-    pace: Pace,
-    rung: Rung,
-    reason: Option<Reason>,
+    judge: Judge,
+    pilot: LegPilot,
     seq: u64,
     next_packet: Instant,
     on_the_way: VecDeque<(Instant, u64, Duration)>,
@@ -85,10 +82,8 @@ impl Call {
             link: Link::new(profile, seed, start),
             meter: Meter::default(),
             analyzer: NetworkAnalyzer::default(),
-            calibration: Calibration::default(),
-            pace: Pace::default(),
-            rung: Rung::Original,
-            reason: None,
+            judge: Judge::default(),
+            pilot: LegPilot::new(start),
             seq: 0,
             next_packet: start,
             on_the_way: VecDeque::new(),
@@ -143,7 +138,8 @@ impl Call {
     fn talk_until(&mut self, end: Instant) -> u32 {
         let mut lost = 0;
         while self.next_packet < end {
-            let (time, bytes) = match (self.rung.packet(), wire_bitrate(self.rung)) {
+            let rung = self.pilot.rung();
+            let (time, bytes) = match (rung.packet(), wire_bitrate(rung)) {
                 (Some(packet), Some(rate)) => (
                     packet.duration(),
                     (rate.as_bps() * u64::from(packet.millis()) / 8000) as usize,
@@ -201,9 +197,9 @@ impl Call {
         }
         self.seconds.push(Second {
             at: self.now - self.start,
-            rung: self.rung,
+            rung: self.pilot.rung(),
             network: self.analyzer.network(),
-            reason: self.reason,
+            reason: self.pilot.reason(),
             sent,
             delay: std::mem::take(&mut self.delay),
             lost,
@@ -215,36 +211,16 @@ impl Call {
             network: self.analyzer.network(),
             ..self.situation
         };
-        let choice = choose(&self.policy, &situation, &self.calibration);
-        self.reason = choice.reason;
-        let keep = stays(
-            self.rung,
-            choice.rung,
-            &self.policy,
-            &situation,
-            &self.calibration,
-        );
-        if choice.rung == self.rung || keep {
-            return;
-        }
-        let cost = wire_bitrate(self.rung).unwrap_or(situation.reference());
-        let squeezed = situation.network.capacity.is_some_and(|room| cost > room);
-        let cheaper =
-            self.rung != Rung::Original && wire_bitrate(choice.rung).is_some_and(|then| then < cost);
-        let due = choice.rung == Rung::Original
-            || (self.pace.may_switch(self.now) && !cheaper)
-            || (self.pace.may_cheapen(self.now) && cheaper)
-            || (squeezed && self.pace.may_switch_urgently(self.now));
-        if due {
-            let turn = match (wire_bitrate(self.rung), wire_bitrate(choice.rung)) {
-                (Some(from), Some(to)) => from.cmp(&to).into(),
-                _ => Turn::Aside,
-            };
-            self.rung = choice.rung;
-            self.pace.handle_switch(self.now, turn);
+        let terms = Terms::default();
+        let _ = self
+            .pilot
+            .review(self.now, &self.policy, &situation, &terms, &self.judge);
+        let to = self.pilot.wanted();
+        if to != self.pilot.rung() {
+            self.pilot.handle_switch(self.now, to);
             self.switches.push(Change {
                 at: self.now - self.start,
-                to: self.rung,
+                to,
             });
         }
     }

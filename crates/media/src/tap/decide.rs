@@ -2,22 +2,16 @@
 
 use std::time::Instant;
 
-use auralink_engine::{
-    InKind, Prediction, Processor, Situation, bears, choose, predict, stays, wire_bitrate,
-};
+use auralink_engine::{Course, InKind, Prediction, Processor, Situation, Terms, bears, predict};
 use auralink_types::{Bitrate, Lean, PublisherHint, Reason, Rung, SourceCodec};
 
 use super::TapOutput;
-use super::growth::same_family;
 use super::outlet::Sink;
 use super::steer::{Wish, serves_both, wish};
 use super::track::{AudioTap, REVIEW};
 
 /// Rungs one track is coded for at most; further wishes get the dearest of these that they can take.
 const RUNGS_MAX: usize = 4;
-/// What a publisher was thinned to is coded a second time only for a leg that takes less than this part of it: each coding
-/// costs some of the sound.
-const WORTH_CODING_AGAIN: f64 = 0.75;
 
 impl AudioTap {
     /// Looks at every decision again and tells core and publisher what follows.
@@ -39,7 +33,7 @@ impl AudioTap {
 
     /// Legs whose packets may get longer want to be looked at again at that time.
     pub(super) fn expect_growth(&mut self) {
-        if let Some(at) = self.legs.iter().filter_map(super::leg::Leg::grows_at).min() {
+        if let Some(at) = self.legs.iter().filter_map(|leg| leg.pilot.grows_at()).min() {
             self.review_at = self.review_at.min(at);
         }
     }
@@ -47,7 +41,6 @@ impl AudioTap {
     fn decide(&mut self, now: Instant) {
         let Some(source) = self.source else { return };
         let core_model = self.core_model;
-        let breached = self.judge.take_breached();
         let asked = self.steer.counted_on();
         let follows = source.follows(asked);
         // An AIC client does what it was asked for within a round trip, and of others it shows within a second:
@@ -57,85 +50,46 @@ impl AudioTap {
         let thinned = source
             .cost(asked)
             .filter(|_| self.steer.asked_rate().is_some() && follows == Some(true));
+        // Plain Opus is the least that somebody needs who cannot decode what the publisher sends.
+        let instead =
+            (core_model == source.model).then(|| Rung::Lean(Lean::new(Bitrate::kbps(24), source.packet)));
         for leg in &mut self.legs {
-            let playable = source.is_playable(&leg.caps);
-            leg.deaf = !playable;
+            leg.deaf = !source.is_playable(&leg.caps);
             let situation = Situation {
                 no_accelerator: self.no_accelerator,
-                content: self.judge.content,
                 ..leg.situation(&source, asked, core_model)
             };
-            let (mut rung, mut reason) = if leg.caps.opted_out && playable {
-                (Rung::Original, Some(Reason::OptOut))
-            } else if awaited && playable && leg.rung == Rung::Original {
-                (Rung::Original, None)
-            } else {
-                let choice = choose(&self.policy, &situation, &self.judge.calibration);
-                (choice.rung, choice.reason)
+            let terms = Terms {
+                opted_out: leg.caps.opted_out,
+                deaf: leg.deaf,
+                instead,
+                awaited,
+                thinned,
+                stepwise: true,
             };
-            if rung == Rung::Original && !playable && core_model == source.model {
-                // Its receiver cannot decode what the publisher sends: plain Opus is the least it needs.
-                (rung, reason) = (
-                    Rung::Lean(Lean::new(Bitrate::kbps(24), source.packet)),
-                    Some(Reason::ReceiverNotCapable),
-                );
-            }
-            if !playable && rung != Rung::Original {
-                reason = reason.or(Some(Reason::ReceiverNotCapable));
-            }
-            if let (Some(forwarded), Some(coded)) = (thinned, wire_bitrate(rung))
-                && playable
-                && coded.as_bps() as f64 > WORTH_CODING_AGAIN * forwarded.as_bps() as f64
-            {
-                rung = Rung::Original;
-            }
-            let held = leg.held();
-            if rung != held && stays(held, rung, &self.policy, &situation, &self.judge.calibration) {
-                rung = held;
-            }
-            leg.reason = reason;
-            if rung != leg.goal {
-                let waiting = !same_family(leg.rung, leg.goal);
-                let cost = wire_bitrate(leg.rung);
-                let up = breached && wire_bitrate(rung) > cost;
-                let room = situation.network.capacity;
-                let squeezed = cost.is_some_and(|cost| room.is_some_and(|room| cost > room));
-                let urgent = (up || squeezed) && leg.may_raise(now);
-                let cheaper = cost.is_some() && wire_bitrate(rung) < cost;
-                let due = leg.may_switch(now) && (!cheaper || leg.pace.may_cheapen(now));
-                let unheard = leg.deaf && leg.rung == Rung::Original;
-                let free = rung == Rung::Original || rung == leg.rung || waiting || unheard;
-                if free || urgent || due {
-                    leg.goal = rung;
-                    leg.urgent = urgent;
-                }
-            }
-            leg.take_step(now, source.packet);
-            if rung == Rung::Original && leg.rung != rung {
-                if reason == Some(Reason::Quality) {
-                    // No rung holds the floor on this content.
-                    leg.dead(
-                        now,
-                        Reason::Quality,
-                        &mut Sink::new(&mut self.out, &mut self.stats),
-                    );
-                } else {
-                    leg.go_direct(now, reason, &mut Sink::new(&mut self.out, &mut self.stats));
-                }
+            let course = leg
+                .pilot
+                .review(now, &self.policy, &situation, &terms, &self.judge);
+            let sink = &mut Sink::new(&mut self.out, &mut self.stats);
+            match course {
+                Course::Onward => {}
+                Course::Original => leg.go_direct(now, leg.pilot.reason(), sink),
+                Course::Bypass => leg.fell_back(now, Reason::Quality, sink),
             }
         }
+        self.judge.end_review();
     }
 
     /// What the first leg with coded packets should get of its rung.
     pub(super) fn predict(&self) -> Option<Prediction> {
         let source = self.source?;
-        let leg = self.legs.iter().find(|leg| leg.rung != Rung::Original)?;
+        let leg = self.legs.iter().find(|leg| leg.pilot.rung() != Rung::Original)?;
         let situation = leg.situation(&source, self.steer.counted_on(), self.core_model);
         Some(predict(
-            leg.rung,
+            leg.pilot.rung(),
             &self.policy,
             &situation,
-            &self.judge.calibration,
+            self.judge.calibration(),
         ))
     }
 
@@ -144,19 +98,20 @@ impl AudioTap {
         let mut rungs: Vec<Rung> = Vec::with_capacity(RUNGS_MAX);
         for leg in &mut self.legs {
             // Where originals are of no use there is no bypass either.
-            if !leg.fallback.wants_core() && !leg.deaf {
+            if !leg.pilot.wants_core() && !leg.deaf {
                 continue;
             }
             // Within a family the coder itself goes on as what is wanted.
-            let goes_on = same_family(leg.rung, leg.wanted);
-            for rung in [leg.rung, leg.wanted] {
-                if rung == Rung::Original || rungs.contains(&rung) || (goes_on && rung != leg.wanted) {
+            let (now, wanted) = (leg.pilot.rung(), leg.pilot.wanted());
+            let goes_on = now.same_family(wanted);
+            for rung in [now, wanted] {
+                if rung == Rung::Original || rungs.contains(&rung) || (goes_on && rung != wanted) {
                     continue;
                 }
                 if rungs.len() < RUNGS_MAX {
                     rungs.push(rung);
-                } else if rung == leg.wanted {
-                    leg.stay(Some(Reason::Overload));
+                } else if rung == wanted {
+                    leg.pilot.want_no_change(Reason::Overload);
                 }
             }
         }
@@ -182,9 +137,9 @@ impl AudioTap {
                 &self.publisher,
                 &self.legs,
                 self.uplink.network(),
-                &self.judge.calibration,
+                self.judge.calibration(),
                 stereo,
-                self.judge.content,
+                self.judge.content(),
             )
         });
         let wishes = self.elsewhere.iter().copied().chain(own);
@@ -224,10 +179,10 @@ impl AudioTap {
         let asked = self.steer.asked().rung();
         self.legs.iter().all(|leg| {
             let situation = Situation {
-                content: self.judge.content,
+                content: self.judge.content(),
                 ..Situation::stock(leg.network.network())
             };
-            bears(asked, &self.policy, &situation, &self.judge.calibration)
+            bears(asked, &self.policy, &situation, self.judge.calibration())
         })
     }
 }

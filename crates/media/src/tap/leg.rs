@@ -4,12 +4,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Coded, Fallback, InKind, NetworkAnalyzer, NetworkSample, Pace, Phase, ProbeGate, Situation, Turn,
-    wire_bitrate,
+    Coded, InKind, Judge, LegPilot, NetworkAnalyzer, NetworkSample, Phase, ProbeGate, Situation,
 };
-use auralink_types::{Bitrate, PacketTime, Reason, Rung, SourceCodec};
+use auralink_types::{Bitrate, Reason, Rung, SourceCodec};
 
-use super::growth::{GROW_PAUSE, next_step, same_family, with_packet};
 use super::original::Original;
 use super::outlet::{Outlet, Sink};
 use super::shelf::{Deadline, Shelf};
@@ -20,30 +18,18 @@ pub(super) struct Leg {
     pub id: LegId,
     pub caps: LegCaps,
     pub network: NetworkAnalyzer,
-    pub fallback: Fallback,
-    /// What goes out.
-    pub rung: Rung,
-    /// What should go out in the end.
-    pub goal: Rung,
-    /// The next step there: the goal itself, or with shorter packets. Its packets are awaited.
-    pub wanted: Rung,
+    /// Decides what goes out, and is told of it.
+    pub pilot: LegPilot,
     /// Its receiver cannot decode the publisher's packets.
     pub deaf: bool,
-    /// Why `goal` is not what the policy would like.
-    pub reason: Option<Reason>,
-    /// `goal` is dearer and cannot wait.
-    pub urgent: bool,
     /// Back on originals: what lies before this has gone out as coded packets.
     repeated_until: u64,
     /// End of the audio that has gone out.
     cursor: u64,
     shelf: Shelf,
     pub outlet: Outlet,
-    pub pace: Pace,
     /// Sequence number and bytes on the wire at the last report, and when that was.
     reported: (u64, u64, Instant),
-    /// When packets became as long as they are.
-    grown_at: Option<Instant>,
 }
 
 impl Leg {
@@ -55,18 +41,11 @@ impl Leg {
             outlet,
             caps,
             network: NetworkAnalyzer::default(),
-            fallback: Fallback::new(now),
-            rung: Rung::Original,
-            goal: Rung::Original,
-            wanted: Rung::Original,
+            pilot: LegPilot::new(now),
             deaf: false,
-            reason: None,
-            urgent: false,
             repeated_until: 0,
             cursor: 0,
             shelf: Shelf::default(),
-            pace: Pace::default(),
-            grown_at: None,
         }
     }
 
@@ -74,41 +53,6 @@ impl Leg {
     pub(super) fn set_caps(&mut self, caps: LegCaps) {
         self.outlet.red = caps.red;
         self.caps = caps;
-    }
-
-    /// Nothing but originals is wanted.
-    pub(super) fn stay_original(&mut self, reason: Reason) {
-        (self.goal, self.wanted) = (Rung::Original, Rung::Original);
-        self.reason = Some(reason);
-    }
-
-    /// Nothing but what goes out now is wanted.
-    pub(super) fn stay(&mut self, reason: Option<Reason>) {
-        (self.goal, self.wanted) = (self.rung, self.rung);
-        self.reason = reason;
-    }
-
-    /// Where the leg stands: what goes out, or what it is growing to.
-    pub(super) fn held(&self) -> Rung {
-        if same_family(self.rung, self.goal) {
-            self.goal
-        } else {
-            self.rung
-        }
-    }
-
-    /// Settles the next step to the goal.
-    pub(super) fn take_step(&mut self, now: Instant, source: PacketTime) {
-        let rested = self
-            .grown_at
-            .is_none_or(|at| now.saturating_duration_since(at) >= GROW_PAUSE);
-        self.wanted = next_step(self.rung, self.goal, source, rested);
-    }
-
-    /// When the next step may be taken.
-    pub(super) fn grows_at(&self) -> Option<Instant> {
-        let growing = self.rung != Rung::Original && self.rung == self.wanted && self.rung != self.goal;
-        self.grown_at.filter(|_| growing).map(|at| at + GROW_PAUSE)
     }
 
     /// What there is to decide about.
@@ -137,13 +81,13 @@ impl Leg {
 
     /// Takes a packet nobody can read: it goes on where nothing is held back, as without AIC.
     pub(super) fn handle_unreadable(&mut self, original: &Original, sink: &mut Sink<'_>) {
-        if self.rung == Rung::Original {
+        if self.pilot.rung() == Rung::Original {
             self.send_direct(original, sink);
         }
     }
 
     pub(super) fn handle_original(&mut self, now: Instant, original: &Arc<Original>, sink: &mut Sink<'_>) {
-        if self.rung == Rung::Original {
+        if self.pilot.rung() == Rung::Original {
             self.send_direct(original, sink);
             return;
         }
@@ -167,24 +111,24 @@ impl Leg {
 
     /// Takes a coded packet of any rung of the track. `timely` says whether it met its deadline.
     pub(super) fn handle_coded(&mut self, now: Instant, packet: &Coded, timely: bool, sink: &mut Sink<'_>) {
-        let awaited = packet.rung == self.wanted;
-        let usable = self.deaf || self.fallback.may_send_coded();
-        if packet.rung == self.rung {
+        let rung = self.pilot.rung();
+        let awaited = packet.rung == self.pilot.wanted();
+        let usable = self.deaf || self.pilot.may_send_coded();
+        if packet.rung == rung {
             self.send_coded(now, packet, sink);
-        } else if awaited && usable && same_family(self.rung, packet.rung) {
-            self.reshape(now, packet.rung, sink);
+        } else if awaited && usable && rung.same_family(packet.rung) {
+            if self.pilot.handle_reshape(now, packet.rung) {
+                self.tell_change(rung, packet.rung, self.pilot.reason(), sink);
+            }
             self.send_coded(now, packet, sink);
-        } else if awaited && self.fallback.phase() == Phase::Probation && !self.deaf {
+        } else if awaited && self.pilot.phase() == Phase::Probation && !self.deaf {
             if timely {
-                self.fallback.handle_good(now);
+                self.pilot.handle_good(now);
             } else {
                 self.bad(now, Reason::Late, sink);
             }
-        } else if awaited && usable {
-            let due = self.may_switch(now) || (self.urgent && self.may_raise(now));
-            if due || self.deaf {
-                self.switch_at(now, packet, sink);
-            }
+        } else if awaited && usable && (self.deaf || self.pilot.may_switch(now)) {
+            self.switch_at(now, packet, sink);
         }
     }
 
@@ -194,6 +138,7 @@ impl Leg {
         now: Instant,
         max_latency: Duration,
         gate: &mut ProbeGate,
+        judge: &mut Judge,
         sink: &mut Sink<'_>,
     ) {
         while let Some(due) = self.deadline(max_latency).filter(|due| due.at <= now) {
@@ -203,7 +148,7 @@ impl Leg {
                 self.bad(now, Reason::Late, sink);
             }
         }
-        if self.fallback.handle_timeout(now, gate) {
+        if self.pilot.handle_timeout(now, gate, judge) {
             sink.out
                 .push_back(TapOutput::Event(TapEvent::Recovered { leg: self.id }));
         }
@@ -211,22 +156,19 @@ impl Leg {
 
     pub(super) fn poll_timeout(&self, max_latency: Duration) -> Option<Instant> {
         let held = self.deadline(max_latency).map(|due| due.at);
-        let fallback = (self.wanted != Rung::Original)
-            .then(|| self.fallback.poll_timeout())
-            .flatten();
-        [held, fallback].into_iter().flatten().min()
+        [held, self.pilot.poll_timeout()].into_iter().flatten().min()
     }
 
     /// A frame of this leg was bad.
     pub(super) fn bad(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
-        if self.fallback.handle_bad(now, reason) {
+        if self.pilot.handle_bad(now, reason) {
             self.fell_back(now, reason, sink);
         }
     }
 
     /// There is nothing to wait for.
     pub(super) fn dead(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
-        if self.fallback.handle_dead(now, reason) {
+        if self.pilot.handle_dead(now, reason) {
             self.fell_back(now, reason, sink);
         } else {
             self.go_direct(now, Some(reason), sink);
@@ -236,7 +178,7 @@ impl Leg {
     /// Originals from now on: what is held goes out at once.
     pub(super) fn go_direct(&mut self, now: Instant, reason: Option<Reason>, sink: &mut Sink<'_>) {
         self.flush(sink);
-        if self.rung != Rung::Original {
+        if self.pilot.rung() != Rung::Original {
             self.changed(now, Rung::Original, reason, sink);
         }
     }
@@ -260,15 +202,8 @@ impl Leg {
         )
     }
 
-    pub(super) fn may_switch(&self, now: Instant) -> bool {
-        self.pace.may_switch(now)
-    }
-
-    pub(super) fn may_raise(&self, now: Instant) -> bool {
-        self.rung != Rung::Original && self.pace.may_switch_urgently(now)
-    }
-
-    fn fell_back(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
+    /// The leg fell back.
+    pub(super) fn fell_back(&mut self, now: Instant, reason: Reason, sink: &mut Sink<'_>) {
         sink.stats.fell_back(reason);
         sink.out
             .push_back(TapOutput::Event(TapEvent::Fallback { leg: self.id, reason }));
@@ -276,43 +211,23 @@ impl Leg {
     }
 
     fn changed(&mut self, now: Instant, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
-        self.tell_change(to, reason, sink);
-        let turn = turn(self.rung, to);
-        self.rung = to;
+        self.tell_change(self.pilot.rung(), to, reason, sink);
+        self.pilot.handle_switch(now, to);
         self.outlet.unmap();
-        self.urgent = false;
-        self.grown_at = Some(now);
         if to == Rung::Original {
             self.repeated_until = self.cursor;
         }
-        self.pace.handle_switch(now, turn);
     }
 
-    fn tell_change(&self, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
+    fn tell_change(&self, from: Rung, to: Rung, reason: Option<Reason>, sink: &mut Sink<'_>) {
+        let goal = self.pilot.goal();
         let event = TapEvent::RungChanged {
             leg: self.id,
-            from: self.rung,
-            to: if same_family(to, self.goal) { self.goal } else { to },
+            from,
+            to: if to.same_family(goal) { goal } else { to },
             reason,
         };
         sink.out.push_back(TapOutput::Event(event));
-    }
-
-    /// The coder of this leg goes on with other packets.
-    fn reshape(&mut self, now: Instant, to: Rung, sink: &mut Sink<'_>) {
-        let same_rate = self
-            .rung
-            .packet()
-            .is_some_and(|packet| with_packet(to, packet) == self.rung);
-        if !same_rate {
-            self.tell_change(to, self.reason, sink);
-            self.pace.handle_switch(now, turn(self.rung, self.goal));
-            self.urgent = false;
-        }
-        if to.packet() != self.rung.packet() {
-            self.grown_at = Some(now);
-        }
-        self.rung = to;
     }
 
     /// The first packet of the rung this leg waits for: from its end on originals are held.
@@ -322,7 +237,7 @@ impl Leg {
         let border = packet.timestamp + packet.samples * (1 + packets);
         self.flush_until(border, sink);
         self.shelf.from = border;
-        self.changed(now, packet.rung, self.reason, sink);
+        self.changed(now, packet.rung, self.pilot.reason(), sink);
     }
 
     fn send_coded(&mut self, now: Instant, packet: &Coded, sink: &mut Sink<'_>) {
@@ -344,7 +259,7 @@ impl Leg {
         }
         self.outlet.send_coded(packet, marker, sink);
         self.cursor = end;
-        self.fallback.handle_good(now);
+        self.pilot.handle_good(now);
     }
 
     fn send_direct(&mut self, original: &Original, sink: &mut Sink<'_>) {
@@ -377,21 +292,11 @@ impl Leg {
 
     /// When the oldest group must go out.
     fn deadline(&self, max_latency: Duration) -> Option<Deadline> {
-        let packet = self.rung.packet()?;
+        let (rung, wanted) = (self.pilot.rung(), self.pilot.wanted());
+        let packet = rung.packet()?;
         // The coder may have gone over to longer packets already.
-        let next = self
-            .wanted
-            .packet()
-            .filter(|_| same_family(self.rung, self.wanted));
+        let next = wanted.packet().filter(|_| rung.same_family(wanted));
         let packet = next.map_or(packet, |next| packet.max(next));
         self.shelf.deadline(packet, self.cursor, max_latency)
-    }
-}
-
-/// Which way a leg goes from one rung to another.
-fn turn(from: Rung, to: Rung) -> Turn {
-    match (wire_bitrate(from), wire_bitrate(to)) {
-        (Some(from), Some(to)) => from.cmp(&to).into(),
-        _ => Turn::Aside,
     }
 }

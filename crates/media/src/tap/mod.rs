@@ -6,8 +6,6 @@
 
 mod decide;
 mod feed;
-mod growth;
-mod judge;
 mod leg;
 mod original;
 mod outlet;

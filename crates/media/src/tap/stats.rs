@@ -90,7 +90,7 @@ impl AudioTap {
         let coded = self
             .legs
             .iter()
-            .map(|leg| leg.rung)
+            .map(|leg| leg.pilot.rung())
             .find(|rung| *rung != Rung::Original);
         let asked = self.steer.asked();
         let source = self.source.and_then(|source| source.rung(asked));
@@ -102,11 +102,11 @@ impl AudioTap {
             frames: self.stats.ticks / FRAME_TICKS,
             compute_p50: times.map(|(median, _)| median),
             compute_p99: times.map(|(_, p99)| p99),
-            quality: self.judge.quality.filter(|_| coded.is_some()).map(|(_, mos)| mos),
+            quality: self.judge.quality().filter(|_| coded.is_some()),
             expected: coded
                 .or(source.filter(|_| known.is_some()))
                 .filter(|rung| *rung != Rung::Original)
-                .map(|rung| self.judge.calibration.predict(rung)),
+                .map(|rung| self.judge.calibration().predict(rung)),
             prediction: self.predict(),
             fallbacks: self.stats.fallbacks,
             bad_input: self.stats.bad_input,
@@ -159,15 +159,15 @@ impl AudioTap {
 }
 
 fn leg_snapshot(leg: &Leg) -> LegSnapshot {
+    let pilot = &leg.pilot;
     LegSnapshot {
         leg: leg.id,
-        rung: leg.rung,
-        phase: leg.fallback.phase(),
-        reason: leg
-            .fallback
-            .reason()
-            .filter(|_| leg.wanted != Rung::Original)
-            .or(leg.reason),
+        rung: pilot.rung(),
+        phase: pilot.phase(),
+        reason: pilot
+            .trouble()
+            .filter(|_| pilot.wanted() != Rung::Original)
+            .or(pilot.reason()),
         network: leg.network.class(),
         savings: leg.outlet.savings,
     }

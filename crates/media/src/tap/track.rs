@@ -5,13 +5,12 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{
-    Calibration, Coded, InFrame, InKind, NetworkAnalyzer, NetworkSample, Outcome, Phase, ProbeGate,
-    Processor, Refused, StreamId,
+    Coded, InFrame, InKind, Judge, NetworkAnalyzer, NetworkSample, Outcome, ProbeGate, Processor, Refused,
+    StreamId,
 };
 use auralink_types::{Bitrate, Policy, Reason, Rung, SourceCodec, TrackId};
 
 use super::feed::Feed;
-use super::judge::Judge;
 use super::leg::Leg;
 use super::original::{Original, Reader};
 use super::outlet::Sink;
@@ -61,7 +60,7 @@ impl AudioTap {
             reader: Reader::default(),
             steer: Steer::new(),
             uplink: NetworkAnalyzer::default(),
-            judge: Judge::new(),
+            judge: Judge::default(),
             stats: Stats::default(),
             out: VecDeque::new(),
             feed: Feed::default(),
@@ -105,7 +104,7 @@ impl AudioTap {
                 Reason::Disabled
             };
             for leg in &mut self.legs {
-                leg.stay_original(reason);
+                leg.pilot.want_original(reason);
                 if self.source.is_none_or(|source| source.is_playable(&leg.caps)) {
                     leg.go_direct(now, Some(reason), &mut Sink::new(&mut self.out, &mut self.stats));
                 }
@@ -122,7 +121,7 @@ impl AudioTap {
                 let vetoed = caps.opted_out;
                 leg.set_caps(caps);
                 if vetoed {
-                    leg.stay_original(Reason::OptOut);
+                    leg.pilot.want_original(Reason::OptOut);
                     leg.go_direct(
                         now,
                         Some(Reason::OptOut),
@@ -256,16 +255,10 @@ impl AudioTap {
         let limit = self.policy.max_latency;
         let mut turned = false;
         for leg in &mut self.legs {
-            let before = leg.fallback.phase();
-            leg.handle_timeout(now, limit, gate, &mut Sink::new(&mut self.out, &mut self.stats));
-            if leg.fallback.phase() != before {
-                turned = true;
-                // Other content may have come by: the trial starts from what is generally expected.
-                if leg.fallback.phase() == Phase::Probation && leg.fallback.reason() == Some(Reason::Quality)
-                {
-                    self.judge.calibration = Calibration::default();
-                }
-            }
+            let before = leg.pilot.phase();
+            let sink = &mut Sink::new(&mut self.out, &mut self.stats);
+            leg.handle_timeout(now, limit, gate, &mut self.judge, sink);
+            turned |= leg.pilot.phase() != before;
         }
         if now >= self.review_at || turned {
             self.review(now, core);
@@ -318,7 +311,11 @@ impl AudioTap {
         match self.feed.submit(now, frame, ticks, core) {
             Ok(()) => {}
             Err(Refused::Full) => {
-                for leg in self.legs.iter_mut().filter(|leg| leg.wanted != Rung::Original) {
+                for leg in self
+                    .legs
+                    .iter_mut()
+                    .filter(|leg| leg.pilot.wanted() != Rung::Original)
+                {
                     leg.bad(
                         now,
                         Reason::Overload,
@@ -335,12 +332,19 @@ impl AudioTap {
 
     fn handle_coded(&mut self, now: Instant, packet: &Coded) {
         if let Some(mos) = packet.quality
-            && self.judge.learn(now, packet.rung, mos, self.policy.floor)
+            && self
+                .judge
+                .handle_quality(now, packet.rung, mos, self.policy.floor)
         {
-            self.fail_trials(now, packet.rung);
+            self.review_at = now;
+            for leg in &mut self.legs {
+                if leg.pilot.handle_breach(now, packet.rung) {
+                    let sink = &mut Sink::new(&mut self.out, &mut self.stats);
+                    leg.fell_back(now, Reason::Quality, sink);
+                }
+            }
         }
-        if packet.content != self.judge.content {
-            self.judge.content = packet.content;
+        if self.judge.handle_content(packet.content) {
             self.review_at = now;
         }
         let timely = self.feed.is_timely(now, packet, self.policy.max_latency);
@@ -355,23 +359,13 @@ impl AudioTap {
         self.expect_growth();
     }
 
-    /// The rung is well under the floor.
-    fn fail_trials(&mut self, now: Instant, rung: Rung) {
-        self.review_at = now;
-        for leg in self.legs.iter_mut().filter(|leg| leg.wanted == rung) {
-            if leg.fallback.phase() == Phase::Probation {
-                leg.bad(
-                    now,
-                    Reason::Quality,
-                    &mut Sink::new(&mut self.out, &mut self.stats),
-                );
-            }
-        }
-    }
-
     pub(super) fn lose_stream(&mut self, now: Instant, reason: Reason) {
         self.feed.forget();
-        for leg in self.legs.iter_mut().filter(|leg| leg.wanted != Rung::Original) {
+        for leg in self
+            .legs
+            .iter_mut()
+            .filter(|leg| leg.pilot.wanted() != Rung::Original)
+        {
             leg.dead(now, reason, &mut Sink::new(&mut self.out, &mut self.stats));
         }
         self.hint(now, true);
@@ -379,6 +373,6 @@ impl AudioTap {
 
     pub(super) fn drop_stream(&mut self, core: &mut dyn Processor) {
         self.feed.close(core);
-        self.judge.quality = None;
+        self.judge.forget_quality();
     }
 }

@@ -102,7 +102,7 @@ impl Processor for FakeCore {
             if outputs.iter().any(|(of, _)| of == rung) {
                 continue;
             }
-            let family = |(of, _): &Pending| super::super::growth::same_family(*of, *rung);
+            let family = |(of, _): &Pending| of.same_family(*rung);
             let pending = spare
                 .iter()
                 .position(family)

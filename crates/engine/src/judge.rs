@@ -2,9 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use auralink_engine::Calibration;
 use auralink_quality::Content;
 use auralink_types::{Mos, QualityScore, Rung};
+
+use crate::calibration::Calibration;
 
 /// Between two lessons of the calibration.
 const LESSON: Duration = Duration::from_secs(1);
@@ -14,33 +15,46 @@ const BREACH: f32 = 0.08;
 /// A breach this long counts; the estimate itself looks back over 3 s.
 const BREACH_TIME: Duration = Duration::from_millis(500);
 
-pub(super) struct Judge {
-    pub calibration: Calibration,
-    /// The lowest current estimate and its rung.
-    pub quality: Option<(Rung, Mos)>,
-    /// What the core says the source sounds like.
-    pub content: Content,
+/// What is known of one track, for all of its legs.
+#[derive(Clone, Debug, Default)]
+pub struct Judge {
+    calibration: Calibration,
+    quality: Option<(Rung, Mos)>,
+    content: Content,
     learned_at: Option<Instant>,
     /// A rung measured well under the floor, and since when.
     breach: Option<(Rung, Instant)>,
-    /// A breach lasted: the next review may raise rungs out of turn.
     breached: bool,
 }
 
 impl Judge {
-    pub(super) fn new() -> Self {
-        Self {
-            calibration: Calibration::default(),
-            quality: None,
-            content: Content::Unknown,
-            learned_at: None,
-            breach: None,
-            breached: false,
-        }
+    /// What was learned so far.
+    pub fn calibration(&self) -> &Calibration {
+        &self.calibration
+    }
+
+    /// What the source sounds like.
+    pub fn content(&self) -> Content {
+        self.content
+    }
+
+    /// The lowest current estimate.
+    pub fn quality(&self) -> Option<Mos> {
+        self.quality.map(|(_, mos)| mos)
+    }
+
+    /// Nothing is coded any more, so there is no current estimate.
+    pub fn forget_quality(&mut self) {
+        self.quality = None;
+    }
+
+    /// Takes what the core says the source sounds like; `true` when that is news.
+    pub fn handle_content(&mut self, content: Content) -> bool {
+        std::mem::replace(&mut self.content, content) != content
     }
 
     /// Takes an estimate; `true` when that rung has been well under the floor for long.
-    pub(super) fn learn(&mut self, now: Instant, rung: Rung, mos: Mos, floor: QualityScore) -> bool {
+    pub fn handle_quality(&mut self, now: Instant, rung: Rung, mos: Mos, floor: QualityScore) -> bool {
         let worst = self.quality.is_none_or(|(of, old)| of == rung || mos < old);
         if worst {
             self.quality = Some((rung, mos));
@@ -70,8 +84,18 @@ impl Judge {
         true
     }
 
-    /// Whether a breach lasted since this was asked last.
-    pub(super) fn take_breached(&mut self) -> bool {
-        std::mem::take(&mut self.breached)
+    /// Whether a breach lasted, so that rungs may be raised out of turn.
+    pub(crate) fn breached(&self) -> bool {
+        self.breached
+    }
+
+    /// Every leg was reviewed: what lasted is answered.
+    pub fn end_review(&mut self) {
+        self.breached = false;
+    }
+
+    /// Other content may have come by: from here on what is generally expected counts.
+    pub(crate) fn forget_lessons(&mut self) {
+        self.calibration = Calibration::default();
     }
 }

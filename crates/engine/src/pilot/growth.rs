@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use auralink_types::{Lean, Neural, PacketTime, Rung};
+use auralink_types::{PacketTime, Rung};
 
 /// Least time between two steps: in it a receiver's buffer grows by more than a step without a hole.
 pub(super) const GROW_PAUSE: Duration = Duration::from_millis(400);
@@ -21,28 +21,13 @@ pub(super) fn next_step(rung: Rung, goal: Rung, source: PacketTime, rested: bool
             && if grows { *packet > from } else { *packet >= from }
     };
     let step = PacketTime::ALL.into_iter().find(fits).unwrap_or(longest);
-    with_packet(goal, step.min(longest))
-}
-
-/// Whether one coder makes both.
-pub(super) fn same_family(a: Rung, b: Rung) -> bool {
-    std::mem::discriminant(&a) == std::mem::discriminant(&b)
-}
-
-/// The rung with packets of that length.
-pub(super) fn with_packet(rung: Rung, packet: PacketTime) -> Rung {
-    match rung {
-        Rung::Original => rung,
-        Rung::Lean(lean) => Rung::Lean(Lean { packet, ..lean }),
-        Rung::Enhanced(lean) => Rung::Enhanced(Lean { packet, ..lean }),
-        Rung::Neural(neural) => Rung::Neural(Neural { packet, ..neural }),
-    }
+    goal.with_packet(step.min(longest))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auralink_types::Bitrate;
+    use auralink_types::{Bitrate, Lean};
 
     fn lean(packet: PacketTime) -> Rung {
         let bitrate = Bitrate::kbps(12);
