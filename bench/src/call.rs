@@ -117,7 +117,6 @@ fn users(plan: &Plan) -> [String; 2] {
     clippy::too_many_arguments,
     reason = "one call needs all of these, and a struct for them would be used once"
 )]
-#[allow(clippy::disallowed_methods, reason = "a driver: it measures real time")]
 async fn talk(
     server: &Server,
     plan: &Plan,
@@ -183,7 +182,6 @@ async fn talk(
     Ok(sides)
 }
 
-#[allow(clippy::disallowed_methods, reason = "a driver: it waits in real time")]
 async fn measured(rest: &Rest, plan: &Plan, tokens: &[String; 2]) -> Result<Vec<Measured>> {
     let since = Instant::now();
     loop {

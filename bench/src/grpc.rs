@@ -271,7 +271,6 @@ fn counts(n: u64) -> bool {
     FRAME * n as u32 >= SETTLE
 }
 
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn in_process(load: &Load<'_>) -> Result<Run> {
     let woken = Arc::new(Notify::new());
     let bell = woken.clone();
@@ -321,7 +320,6 @@ async fn in_process(load: &Load<'_>) -> Result<Run> {
 /// When the frames of one stream were sent.
 type Sent = Arc<Mutex<HashMap<u64, Instant>>>;
 
-#[allow(clippy::disallowed_methods, reason = "a benchmark measures real time")]
 async fn remote(load: &Load<'_>, core: &CoreProcess) -> Result<Run> {
     let times = Arc::new(Mutex::new(Times::default()));
     let client = AicCompressionClient::connect(format!("http://{}", core.address)).await?;

@@ -9,9 +9,10 @@ use std::time::Duration;
 use auralink_engine::{InFrame, Outcome, Processor, Refused, StreamId, Wake};
 use auralink_types::Rung;
 
+use crate::listener::{Listener, Report};
 use crate::pool::{Handle, Pool, PoolStats};
 use crate::stream::{Frame, Work};
-use crate::worker::{Job, Listener, Report, Stall};
+use crate::worker::{Job, Stall};
 
 /// Outcomes that may wait to be polled.
 const OUTCOMES: usize = 8192;
@@ -181,7 +182,6 @@ impl Processor for LocalCore {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "a test waits in real time")]
 mod tests {
     use std::time::Instant;
 

@@ -102,7 +102,6 @@ impl Pace {
 }
 
 #[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "time is made up from one instant")]
 mod tests {
     use super::*;
 

@@ -10,11 +10,12 @@ use auralink_codec::Model;
 use auralink_engine::{Refused, StreamId};
 use auralink_types::{Reason, Rung};
 
+use crate::listener::Listener;
 use crate::stream::{Frame, Work};
-use crate::worker::{Job, Leavers, Listener, Pulse, Worker};
+use crate::worker::{Job, Leavers, Pulse, Worker};
 
 /// Streams a worker takes at most; the next one is refused.
-pub const STREAMS_PER_WORKER: usize = 512;
+pub(crate) const STREAMS_PER_WORKER: usize = 512;
 /// First pause before a dead worker is started again; doubles up to the last while it keeps dying.
 const RESTART_FIRST: Duration = Duration::from_millis(200);
 const RESTART_LAST: Duration = Duration::from_secs(30);
@@ -122,10 +123,6 @@ impl Drop for Handle {
     }
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "the pool is a driver: it owns threads and their clock"
-)]
 impl Pool {
     /// Starts so many workers, at least one, and the thread that watches them.
     pub(crate) fn start(workers: usize) -> Arc<Self> {
@@ -361,7 +358,6 @@ impl Inner {
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "see above")]
 fn watch(pool: &Weak<Pool>) {
     while let Some(pool) = pool.upgrade() {
         pool.supervise(Instant::now());

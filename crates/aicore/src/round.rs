@@ -6,9 +6,9 @@ use auralink_codec::{Batch, Model};
 use auralink_engine::StreamId;
 use auralink_types::Reason;
 
+use crate::listener::Listener;
 use crate::output::Output;
 use crate::stream::{Done, Stream};
-use crate::worker::Listener;
 
 /// Frames of a round at most: the first of them waits for the last, about 3 ms.
 const FRAMES: usize = 32;

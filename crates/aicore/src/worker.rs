@@ -9,11 +9,12 @@ use std::time::{Duration, Instant};
 
 use auralink_codec::Model;
 use auralink_engine::StreamId;
-use auralink_types::{Reason, Rung};
+use auralink_types::Rung;
 
 use crate::effort::Pace;
+use crate::listener::{Listener, Report};
 use crate::round::{Round, Seat};
-use crate::stream::{Done, Frame, Stream, Work};
+use crate::stream::{Frame, Stream, Work};
 
 /// Jobs that may wait at a worker: about 100 ms of work at full load. A full queue sheds the new job.
 pub(crate) const QUEUE: usize = 1024;
@@ -21,35 +22,6 @@ pub(crate) const QUEUE: usize = 1024;
 const HOPELESS: Duration = Duration::from_millis(100);
 /// How often a stuck worker of fault injection looks whether it was given up.
 const STUCK_STEP: Duration = Duration::from_millis(10);
-
-/// What a stream's owner hears.
-#[derive(Debug)]
-pub(crate) enum Report {
-    /// Exactly one for each frame taken, in order.
-    Done {
-        /// What became of it.
-        done: Done,
-        /// Time all work on it took.
-        compute: Duration,
-    },
-    /// The stream is gone.
-    Failed(Reason),
-}
-
-/// A stream's owner, as the workers see it. Called from a worker's thread, or from the watching one; must not block.
-pub(crate) trait Listener: Send + Sync {
-    /// What became of a frame, or of the stream.
-    fn report(&self, stream: StreamId, report: Report);
-
-    /// All that there is to report at the moment was reported.
-    fn wake(&self);
-
-    /// The stream's last report.
-    fn fail(&self, stream: StreamId, reason: Reason) {
-        self.report(stream, Report::Failed(reason));
-        self.wake();
-    }
-}
 
 pub(crate) enum Job {
     Open(StreamId, Work, Arc<dyn Listener>),
@@ -219,10 +191,6 @@ pub(crate) struct Stall {
     pub every: NonZeroU32,
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a worker is a driver: it measures the time it takes"
-)]
 fn run(jobs: &Receiver<Job>, leavers: &Mutex<Vec<StreamId>>, model: &Option<Arc<Model>>, pulse: &Pulse) {
     let mut desk = Desk {
         leavers,
@@ -257,7 +225,6 @@ fn run(jobs: &Receiver<Job>, leavers: &Mutex<Vec<StreamId>>, model: &Option<Arc<
     }
 }
 
-#[allow(clippy::disallowed_methods, reason = "see above")]
 impl Desk<'_> {
     fn begin(&mut self) {
         self.begun = Instant::now();

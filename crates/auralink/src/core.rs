@@ -14,8 +14,7 @@ use crate::config::{GRPC_PORT, METRICS_TOKEN};
 use crate::figures::Figures;
 use crate::http::{self, Limits as HttpLimits};
 use crate::logging::LogFormat;
-use crate::serve::{bind, ended};
-use crate::{schedule, summary};
+use crate::{schedule, signals, summary};
 
 /// Run the AI core alone, for media servers and others that speak gRPC.
 #[derive(Args, Clone, Debug)]
@@ -136,7 +135,7 @@ pub async fn run(command: CoreCommand, config: GrpcConfig) -> anyhow::Result<()>
         format!("  workers   {count}"),
     ];
     if let Some(address) = command.metrics {
-        let listener = bind("metrics", address).await?;
+        let listener = http::bind("metrics", address).await?;
         lines.push(format!("  metrics   http://{}/metrics", listener.local_addr()?));
         let figures = Figures {
             workers: Some(workers),
@@ -154,7 +153,7 @@ pub async fn run(command: CoreCommand, config: GrpcConfig) -> anyhow::Result<()>
         ));
     }
     summary::print(&lines);
-    ended().await?;
+    signals::ended().await?;
     tracing::info!("shutting down: running sessions may finish");
     server.shutdown(Duration::from_secs(command.grace)).await;
     Ok(())

@@ -12,6 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use anyhow::Context as _;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
@@ -68,6 +69,13 @@ impl Default for Limits {
 
 /// How long the listener rests after it could not accept: mostly no file descriptor is left, which takes a while.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(200);
+
+/// Listens, or says for which field it cannot.
+pub async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("{field}: cannot bind {address}"))
+}
 
 /// Serves until `stop` resolves; then answers under way get `grace` to finish. With `tls` every connection is encrypted.
 pub async fn serve(

@@ -19,6 +19,7 @@ mod report;
 #[allow(unsafe_code)]
 mod schedule;
 mod serve;
+mod signals;
 mod summary;
 mod tls;
 mod token;

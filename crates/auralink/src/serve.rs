@@ -18,7 +18,6 @@ use auralink_types::FieldError;
 use axum::Router;
 use axum::routing::get;
 use clap::Args;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::{mpsc, watch};
 
@@ -189,7 +188,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         routes = routes.merge(development::routes(faults, media.clone()));
     }
     let figures = match config.metrics.listen {
-        Some(address) => Some((bind("metrics.listen", address).await?, figures)),
+        Some(address) => Some((http::bind("metrics.listen", address).await?, figures)),
         None => {
             routes = routes.merge(figures);
             None
@@ -200,7 +199,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         tokio::spawn(async move { certificate.watch().await });
     }
 
-    let listener = bind("listen", config.listen).await?;
+    let listener = http::bind("listen", config.listen).await?;
     let scheme = if tls.is_some() { "https" } else { "http" };
     let mut lines = vec![
         format!("AuraLink {}", env!("CARGO_PKG_VERSION")),
@@ -283,13 +282,6 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Listens, or says for which field it cannot.
-pub(crate) async fn bind(field: &str, address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("{field}: cannot bind {address}"))
-}
-
 /// How shards reach the AI core, and its workers where it is in this process.
 fn core(config: &ServeConfig) -> (OpenCore, Option<Workers>) {
     if let Some(core) = config.core.clone() {
@@ -315,16 +307,6 @@ async fn grpc(settings: &GrpcSettings, workers: &Workers) -> anyhow::Result<(Grp
     };
     let server = GrpcServer::start(&config, workers).await.context("grpc")?;
     Ok((server, config.security))
-}
-
-/// Ends with SIGTERM or SIGINT.
-pub(crate) async fn ended() -> anyhow::Result<()> {
-    let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => {}
-        _ = tokio::signal::ctrl_c() => {}
-    }
-    Ok(())
 }
 
 /// Worker threads of the AI core: one core is left to media.

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::mdct::expand;
+use crate::companding::expand;
 use crate::model::Model;
 use crate::network::{STEPS, Scratch, Streams, TrunkState, step};
 use crate::noise::{self, BANDS, Comfort, Floor, NOISE_CODES};

@@ -25,6 +25,7 @@
 #![warn(clippy::undocumented_unsafe_blocks)]
 
 mod batch;
+mod companding;
 mod decoder;
 mod encoder;
 pub mod file;

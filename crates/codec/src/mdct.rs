@@ -79,13 +79,6 @@ impl Mdct {
     }
 }
 
-pub(crate) const COMPAND_SCALE: f32 = 6.0;
-
-/// Undoes the companding of the encoder's features.
-pub(crate) fn expand(y: f32) -> f32 {
-    y * y.abs() / (COMPAND_SCALE * COMPAND_SCALE)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,8 +1,8 @@
-//! The feedback loop of one track: predictions of quality and of size against what was then measured.
+//! The feedback loop of one track: predictions of quality against what was then measured.
 
-use auralink_types::{Bitrate, Mos, QualityScore, Rung};
+use auralink_types::{Mos, QualityScore, Rung};
 
-use crate::ladder::expected;
+use crate::prior::expected;
 
 /// Errors smaller than this are the estimator's own noise (its mean error on unseen clips) and move nothing.
 const DEAD_ZONE: f32 = 0.15;
@@ -13,80 +13,37 @@ const DIFFICULTY: (f32, f32) = (0.25, 20.0);
 const GAIN: f32 = 0.15;
 /// Distance to the top below which ratios mean nothing.
 const LEAST_DISTANCE: f32 = 0.05;
-/// Least and most that a coder is believed to send of its target: pauses send next to nothing.
-const SIZE: (f32, f32) = (0.1, 1.5);
 /// Mean error of a prediction from which half of its confidence is left, in MOS.
 const DOUBT: f32 = 0.5;
 /// Measurements after which half the confidence is there.
 const TRIED: f32 = 5.0;
 
-/// How far predictions of one family of rungs were off.
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Accuracy {
-    /// Measurements so far.
-    pub count: u32,
-    /// Mean absolute error in MOS of the prior, as it stands before anything is learned; recent measurements count more.
-    pub before: f32,
-    /// The same of the prediction that was in force when the measurement came.
-    pub after: f32,
-    /// Mean absolute error of the predicted payload rate, as a part of it; 0 until sizes were measured.
-    pub rate_error: f32,
-}
-
 /// Errors of the prediction for one family of rungs.
 ///
 /// The correction is a factor on the distance to the top of the scale: a voice that is hard to code at 16 kbps is
 /// harder than average at 24 kbps as well, but loses less there. A constant offset would chase it up the ladder.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Family {
     /// Natural logarithm of the difficulty.
     difficulty: f32,
-    accuracy: Accuracy,
-    /// Payload rate sent, as a part of the target.
-    size: f32,
-    sizes: u32,
-}
-
-impl Default for Family {
-    fn default() -> Self {
-        Self {
-            difficulty: 0.0,
-            accuracy: Accuracy::default(),
-            size: 1.0,
-            sizes: 0,
-        }
-    }
+    /// Measurements so far.
+    count: u32,
+    /// Mean absolute error in MOS of the prediction in force when a measurement came; recent ones count more.
+    error: f32,
 }
 
 impl Family {
     fn learn(&mut self, prior: Mos, measured: Mos, gain: f32) {
-        let error = (measured.value() - prior.value()).abs();
         let missed = (measured.value() - self.correct(prior).value()).abs();
         let distance = |mos: Mos| (Mos::MAX - mos.value()).max(LEAST_DISTANCE);
         let ratio = (distance(measured) / distance(prior)).clamp(DIFFICULTY.0, DIFFICULTY.1);
-        let accuracy = &mut self.accuracy;
-        if accuracy.count == 0 {
-            self.difficulty = ratio.ln();
-            (accuracy.before, accuracy.after) = (error, missed);
+        if self.count == 0 {
+            (self.difficulty, self.error) = (ratio.ln(), missed);
         } else {
             self.difficulty += gain * (ratio.ln() - self.difficulty);
-            accuracy.before += GAIN * (error - accuracy.before);
-            accuracy.after += GAIN * (missed - accuracy.after);
+            self.error += GAIN * (missed - self.error);
         }
-        accuracy.count = accuracy.count.saturating_add(1);
-    }
-
-    fn learn_size(&mut self, part: f32) {
-        let part = part.clamp(SIZE.0, SIZE.1);
-        let missed = (part / self.size - 1.0).abs();
-        if self.sizes == 0 {
-            self.accuracy.rate_error = missed;
-            self.size = part;
-        } else {
-            self.accuracy.rate_error += GAIN * (missed - self.accuracy.rate_error);
-            self.size += GAIN * (part - self.size);
-        }
-        self.sizes = self.sizes.saturating_add(1);
+        self.count = self.count.saturating_add(1);
     }
 
     fn correct(&self, prior: Mos) -> Mos {
@@ -110,21 +67,13 @@ pub struct Calibration {
 
 impl Calibration {
     /// Takes a measured score of a rung.
-    pub fn learn(&mut self, rung: Rung, measured: Mos) {
+    pub(crate) fn learn(&mut self, rung: Rung, measured: Mos) {
         self.take(rung, measured, GAIN);
     }
 
     /// Takes a measured score that cannot wait, such as one well under the floor: it counts whole.
-    pub fn learn_at_once(&mut self, rung: Rung, measured: Mos) {
+    pub(crate) fn learn_at_once(&mut self, rung: Rung, measured: Mos) {
         self.take(rung, measured, 1.0);
-    }
-
-    /// Takes the payload rate that a rung really had over the last seconds.
-    pub fn learn_rate(&mut self, rung: Rung, measured: Bitrate) {
-        let target = crate::cost::payload_bitrate(rung).map(|rate| rate.as_bps() as f32);
-        if let (Some(target), Some(family)) = (target, self.family_mut(rung)) {
-            family.learn_size(measured.as_bps() as f32 / target);
-        }
     }
 
     /// The score to expect of a rung on this track, without loss.
@@ -140,24 +89,12 @@ impl Calibration {
         self.predict(rung).score()
     }
 
-    /// Part of its target that a rung's payload is expected to take.
-    pub fn size(&self, rung: Rung) -> f32 {
-        self.family(rung).map_or(1.0, |family| family.size)
-    }
-
     /// How far a prediction is backed by measurements, 0 to 1.
     pub fn confidence(&self, rung: Rung) -> f32 {
         self.family(rung).map_or(0.0, |family| {
-            let count = family.accuracy.count as f32;
-            count / (count + TRIED) / (1.0 + family.accuracy.after / DOUBT)
+            let count = family.count as f32;
+            count / (count + TRIED) / (1.0 + family.error / DOUBT)
         })
-    }
-
-    /// How far predictions of the rung's family were off.
-    pub fn accuracy(&self, rung: Rung) -> Accuracy {
-        self.family(rung)
-            .map(|family| family.accuracy)
-            .unwrap_or_default()
     }
 
     fn take(&mut self, rung: Rung, measured: Mos, gain: f32) {
@@ -188,7 +125,7 @@ impl Calibration {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use auralink_types::{Lean, Neural, NeuralRate, PacketTime};
+    use auralink_types::{Bitrate, Lean, Neural, NeuralRate, PacketTime};
 
     const LEAN: Rung = Rung::Lean(Lean::new(Bitrate::kbps(16), PacketTime::Ms60));
 
@@ -221,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn predictions_follow_what_is_measured_and_the_error_is_told() {
+    fn predictions_follow_what_is_measured_and_gain_confidence() {
         let mut calibration = Calibration::default();
         assert_eq!(calibration.confidence(LEAN), 0.0);
         for _ in 0..50 {
@@ -229,10 +166,7 @@ mod tests {
         }
         assert!((calibration.predict(LEAN).value() - 3.4).abs() <= DEAD_ZONE + 0.01);
         assert!(calibration.confidence(LEAN) > 0.6);
-        let lean = calibration.accuracy(LEAN);
-        assert!(lean.before > 0.7 && lean.after < 0.2, "{lean:?}");
-        assert_eq!(lean.count, 50);
-        assert_eq!(calibration.accuracy(NEURAL), Accuracy::default());
+        assert_eq!(calibration.confidence(NEURAL), 0.0);
     }
 
     #[test]
@@ -244,17 +178,5 @@ mod tests {
             wild.learn(LEAN, Mos::new(if step % 2 == 0 { 2.6 } else { 4.4 }));
         }
         assert!(wild.confidence(LEAN) < 0.6 * steady.confidence(LEAN));
-    }
-
-    #[test]
-    fn a_coder_that_sends_less_than_its_target_is_expected_to_go_on_so() {
-        let mut calibration = Calibration::default();
-        for _ in 0..30 {
-            calibration.learn_rate(LEAN, Bitrate::kbps(12));
-        }
-        assert!((calibration.size(LEAN) - 0.75).abs() < 0.01);
-        assert!(calibration.accuracy(LEAN).rate_error < 0.05);
-        calibration.learn_rate(Rung::Original, Bitrate::kbps(12));
-        assert_eq!(calibration.size(Rung::Original), 1.0);
     }
 }

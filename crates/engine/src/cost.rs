@@ -17,7 +17,7 @@ pub fn wire_bitrate(rung: Rung) -> Option<Bitrate> {
 }
 
 /// Rate of its RTP payloads alone, copies and payload header included.
-pub fn payload_bitrate(rung: Rung) -> Option<Bitrate> {
+fn payload_bitrate(rung: Rung) -> Option<Bitrate> {
     match rung {
         Rung::Original => None,
         Rung::Lean(lean) | Rung::Enhanced(lean) => Some(lean.bitrate),
@@ -31,7 +31,7 @@ pub fn payload_bitrate(rung: Rung) -> Option<Bitrate> {
 }
 
 /// Rate of everything around the payloads.
-pub fn header_bitrate(packet: PacketTime) -> Bitrate {
+fn header_bitrate(packet: PacketTime) -> Bitrate {
     Bitrate::bps(per_second(wire_bytes(0, EXTENSION_BYTES) as u64, packet))
 }
 

@@ -53,7 +53,7 @@ impl ProbeGate {
     }
 
     /// A leg passed its trial: the core works.
-    pub fn handle_passed(&mut self) {
+    pub(crate) fn handle_passed(&mut self) {
         self.passed = true;
         self.trial = None;
     }

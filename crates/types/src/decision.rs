@@ -1,21 +1,11 @@
-//! What the engine decided for one leg or one publisher, and why.
+//! What the engine decided for one publisher of video, and why.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::reason::Reason;
-use crate::rung::Rung;
 use crate::units::Bitrate;
-
-/// The rung of a leg with the reason that chose it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Decision {
-    /// What goes out.
-    pub rung: Rung,
-    /// Why it is not the rung that the policy would like, if it is not.
-    pub reason: Option<Reason>,
-}
 
 /// A video codec.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

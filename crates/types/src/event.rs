@@ -66,7 +66,7 @@ pub enum EventKind {
     ParticipantJoined {
         /// Who.
         user: UserId,
-        /// His stay.
+        /// Their stay.
         participant: ParticipantId,
     },
     /// Somebody left for good.
@@ -74,7 +74,7 @@ pub enum EventKind {
     ParticipantLeft {
         /// Who.
         user: UserId,
-        /// His stay.
+        /// Their stay.
         participant: ParticipantId,
     },
     /// A track is there for the others in the room.

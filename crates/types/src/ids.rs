@@ -100,7 +100,7 @@ string_id!(
     SessionId
 );
 
-/// A user together with the tenant he belongs to: what configuration and rows are keyed by.
+/// A user together with the tenant they belong to: what configuration and rows are keyed by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct UserKey {
     /// The tenant.

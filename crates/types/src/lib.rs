@@ -28,7 +28,7 @@ mod units;
 
 pub use alert::AlertKind;
 pub use config::{AicConfig, ConfigChange, FieldError, MODEL_TYPE_MAX};
-pub use decision::{Decision, VideoCodec, VideoContent, VideoDecision};
+pub use decision::{VideoCodec, VideoContent, VideoDecision};
 pub use event::{Event, EventKind, Objects, SessionRef};
 pub use hint::{
     AIC_ATTRIBUTES, DECODER_ATTRIBUTE, DECODER_NOLACE, HINT_TOPIC, MODELS_ATTRIBUTE, PublisherHint,

@@ -36,7 +36,7 @@ pub enum SavingsBasis {
 pub enum QualityMetric {
     /// Online estimate on the PESQ-WB scale, from decoding what was coded.
     EstimatedPesqWb,
-    /// Mean PESQ-WB of the rung in use on other speech; nothing was measured, because the publisher codes by himself.
+    /// Mean PESQ-WB of the rung in use on other speech; nothing was measured, because the publisher codes.
     ExpectedPesqWb,
     /// Structural similarity of luma.
     Ssim,

@@ -16,7 +16,7 @@ pub struct Policy {
     pub mode: Mode,
     /// Share of the reference bandwidth to save, 0 to 1.
     pub target: f64,
-    /// The same where the user set it themselves: once so much is saved, what is left goes into quality.
+    /// The same where the user set it: once so much is saved, what is left goes into quality.
     pub explicit_target: Option<f64>,
     /// Quality floor.
     pub floor: QualityScore,

@@ -17,9 +17,9 @@ use super::{results, status};
 use crate::advice;
 use crate::governor::Governor;
 use crate::input::Source;
+use crate::listener::{Listener, Report};
 use crate::pool::{Handle, Pool};
 use crate::stream::{self, Work};
-use crate::worker::{Listener, Report};
 
 /// Opus counts its packets' length with this clock.
 const OPUS_CLOCK: u32 = 48_000;
@@ -139,7 +139,9 @@ impl Compression {
             decision: None,
         };
         match parsed {
-            Frame::Video(picture) => waiting.result = Some(self.picture(&picture, waiting.original.take())),
+            Frame::Video(picture) => {
+                waiting.result = Some(self.picture(now, &picture, waiting.original.take()))
+            }
             Frame::Audio(audio) => {
                 waiting.due = now + audio.max_latency.unwrap_or(self.latency);
                 if let Err(reason) = self.submit(now, audio, &mut waiting) {
@@ -217,7 +219,12 @@ impl Compression {
     }
 
     /// A picture: unchanged, with what its sender should do.
-    fn picture(&self, picture: &VideoFrame, original: Option<v1::MediaFrame>) -> v1::FrameResult {
+    fn picture(
+        &self,
+        now: Instant,
+        picture: &VideoFrame,
+        original: Option<v1::MediaFrame>,
+    ) -> v1::FrameResult {
         let policy = match &self.chooser {
             Chooser::Core(governor) => governor.policy().clone(),
             Chooser::Caller => advice::default_policy(),
@@ -226,7 +233,7 @@ impl Compression {
             Chooser::Core(governor) => governor.capacity(),
             Chooser::Caller => None,
         };
-        picture_result(&policy, capacity, picture, original)
+        picture_result(now, &policy, capacity, picture, original)
     }
 
     fn handle_done(&mut self, now: Instant, mut done: stream::Done, compute: Duration) {
@@ -312,6 +319,7 @@ impl Compression {
 
 /// The answer to a picture.
 pub(super) fn picture_result(
+    now: Instant,
     policy: &auralink_types::Policy,
     capacity: Option<auralink_types::Bitrate>,
     picture: &VideoFrame,
@@ -325,7 +333,7 @@ pub(super) fn picture_result(
             VideoCoding::Coded(codec) => Some(codec),
             VideoCoding::I420 => None,
         };
-        results::video_hints(&advice::video(policy, capacity, &shape, codec.as_slice()))
+        results::video_hints(&advice::video(now, policy, capacity, &shape, codec.as_slice()))
     });
     result
 }

@@ -13,9 +13,9 @@ use tonic::Status;
 use super::relay::Session;
 use super::{results, status};
 use crate::input::Source;
+use crate::listener::{Listener, Report};
 use crate::pool::{Handle, Pool};
 use crate::stream::{self, Work};
-use crate::worker::{Listener, Report};
 
 /// Time a frame has where it names none.
 const LATENCY: Duration = Duration::from_millis(20);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use auralink_types::{FieldError, Lean, Neural, PacketTime, Reason, Rung};
+use auralink_types::{FieldError, Neural, PacketTime, Reason, Rung};
 use auralink_wire::proto::{AudioCoding, AudioFrame, Choice, PcmOutput, v1};
 use tokio::sync::Semaphore;
 use tonic::Status;
@@ -12,9 +12,9 @@ use super::post::Post;
 use super::{compress, decompress, results, status};
 use crate::advice::{self, AudioNow};
 use crate::input::Source;
+use crate::listener::Report;
 use crate::pool::Pool;
 use crate::stream::{Done, Frame, Work};
-use crate::worker::Report;
 
 /// Single frames in work at once; the next one comes back unchanged.
 const AT_ONCE: usize = 32;
@@ -26,10 +26,6 @@ pub(super) struct OneShot {
     room: Semaphore,
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a driver: deadlines are counted from the arrival of the request"
-)]
 impl OneShot {
     pub(super) fn new(pool: Arc<Pool>, post: Arc<Post>) -> Self {
         Self {
@@ -59,7 +55,13 @@ impl OneShot {
             auralink_wire::proto::Frame::Audio(audio) => audio,
             auralink_wire::proto::Frame::Video(picture) => {
                 let capacity = network.and_then(|report| report.capacity);
-                return Ok(compress::picture_result(&policy, capacity, &picture, Some(frame)));
+                return Ok(compress::picture_result(
+                    now,
+                    &policy,
+                    capacity,
+                    &picture,
+                    Some(frame),
+                ));
             }
         };
         let (packet, stereo) = compress::shape(&audio);
@@ -85,7 +87,7 @@ impl OneShot {
                 )
             }
         };
-        let rung = with_packet(rung, packet);
+        let rung = alone(rung, packet);
         let timestamp = audio.timestamp;
         let mut result = if rung == Rung::Original {
             results::unchanged(timestamp, reason, Some(frame))
@@ -178,17 +180,10 @@ fn worker_frame(audio: &AudioFrame, deadline: Instant) -> Frame {
     }
 }
 
-/// The rung with the packet time that one frame fills.
-fn with_packet(rung: Rung, packet: PacketTime) -> Rung {
-    match rung {
-        Rung::Original => Rung::Original,
-        Rung::Lean(lean) => Rung::Lean(Lean { packet, ..lean }),
-        Rung::Enhanced(lean) => Rung::Enhanced(Lean { packet, ..lean }),
-        // There are no earlier frames to copy.
-        Rung::Neural(neural) => Rung::Neural(Neural {
-            packet,
-            copies: 0,
-            ..neural
-        }),
+/// The rung with the packet time that one frame fills; there are no earlier frames to copy.
+fn alone(rung: Rung, packet: PacketTime) -> Rung {
+    match rung.with_packet(packet) {
+        Rung::Neural(neural) => Rung::Neural(Neural { copies: 0, ..neural }),
+        rung => rung,
     }
 }

@@ -10,7 +10,7 @@ use auralink_engine::StreamId;
 use tokio::sync::{Notify, mpsc};
 
 use super::relay::REPORTS;
-use crate::worker::{Listener, Report};
+use crate::listener::{Listener, Report};
 
 type Address = mpsc::Sender<(StreamId, Report)>;
 

@@ -14,7 +14,7 @@ use tonic::{Status, Streaming};
 
 use super::status;
 use crate::admission::Ticket;
-use crate::worker::Report;
+use crate::listener::Report;
 
 /// Reports that may wait for their session: more than frames may.
 pub(super) const REPORTS: usize = 2 * WAITING_MAX;
@@ -82,10 +82,6 @@ impl<S: Session> Relay<S> {
     }
 
     /// Takes in one thing that has happened, if anything has.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a driver: it tells the session the time"
-    )]
     fn take(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         if let Some(deadline) = &mut self.deadline
             && deadline.as_mut().poll(cx).is_ready()
@@ -119,10 +115,6 @@ impl<S: Session> Relay<S> {
         self.wait(cx)
     }
 
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "a driver: it tells the session the time"
-    )]
     fn wait(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Status>> {
         let Some(at) = self.session.poll_timeout() else {
             return Poll::Pending;

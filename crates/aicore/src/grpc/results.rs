@@ -99,12 +99,13 @@ pub(super) fn audio_hints(advice: &AudioAdvice) -> v1::CompressionHints {
 }
 
 pub(super) fn video_hints(advice: &VideoAdvice) -> v1::CompressionHints {
-    let (expected, reference) = (advice.max_bitrate.as_bps(), advice.reference.as_bps());
+    let decision = &advice.decision;
+    let (expected, reference) = (decision.max_bitrate.as_bps(), advice.reference.as_bps());
     v1::CompressionHints {
         hint: Some(v1::compression_hints::Hint::Video(v1::VideoHint {
-            codec: v1::Codec::from(advice.codec) as i32,
+            codec: v1::Codec::from(decision.codec) as i32,
             max_bitrate_bps: expected,
-            scale: advice.scale,
+            scale: 1.0 / f64::from(decision.scale),
             max_frame_rate: advice.max_frame_rate,
         })),
         expected_wire_bps: expected,

@@ -67,10 +67,6 @@ impl Service {
 }
 
 /// Opening a session, up to its first answer.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a driver: deadlines are counted from the arrival of the request"
-)]
 impl Service {
     async fn open_compression(
         &self,
@@ -122,10 +118,6 @@ async fn first<T>(inbound: &mut Streaming<T>) -> Result<Option<T>, Status> {
 }
 
 #[tonic::async_trait]
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a driver: deadlines are counted from the arrival of the request"
-)]
 impl AicCompression for Service {
     async fn compress_frame(
         &self,
@@ -189,7 +181,7 @@ impl AicCompression for Service {
             }
             HintSource::Video { shape, codecs } => {
                 let capacity = wanted.network.and_then(|report| report.capacity);
-                let advice = advice::video(&policy, capacity, shape, codecs);
+                let advice = advice::video(Instant::now(), &policy, capacity, shape, codecs);
                 v1::GetCompressionHintsResponse {
                     decision: Some(results::no_transcoder()),
                     hints: Some(results::video_hints(&advice)),

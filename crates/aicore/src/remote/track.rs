@@ -105,10 +105,6 @@ fn message(message: compress_stream_request::Message) -> v1::CompressStreamReque
 }
 
 /// The message for an input; none for a frame whose time is over before it could be sent.
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a driver: a deadline becomes a time left when it goes on the wire"
-)]
 fn request(input: Input) -> Option<v1::CompressStreamRequest> {
     Some(message(match input {
         Input::Frame(frame) => {

@@ -2,14 +2,15 @@
 
 mod candidates;
 
+use auralink_quality::Content;
 use auralink_quality::savings::Preset;
-use auralink_quality::{Content, neural_mos, opus_mos};
 use auralink_types::{Bitrate, Mode, Mos, NetworkClass, PacketTime, Policy, QualityScore, Reason, Rung};
 
 use crate::calibration::Calibration;
 use crate::cost::wire_bitrate;
 use crate::damage::after_loss;
 use crate::network::Network;
+use crate::prior::expected;
 use candidates::candidates;
 
 /// Part of a measured capacity that audio may fill.
@@ -18,11 +19,6 @@ const CAPACITY_SHARE: f64 = 0.85;
 const WORTH: f64 = 0.95;
 /// Rounding of scores and floors.
 const EPSILON: f32 = 1e-3;
-/// Part of a lean rung's rate that is left for the sound itself where packets carry copies.
-const BESIDE_COPIES: f64 = 0.75;
-/// MOS that NoLACE in the receiver's decoder adds at 8, 9 and 10 kbps and more (libopus 1.6.1: 2.68 to 2.97 at 8 kbps,
-/// 3.80 to 3.86 at 12).
-const ENHANCED: [f32; 3] = [0.29, 0.26, 0.18];
 /// Part of a rung's own score that must be left where the original would keep all of its own.
 const KEPT: f32 = 0.7;
 /// Scores closer than this are the same to a listener (0.07 MOS); bits for less are not spent where perception counts.
@@ -108,30 +104,8 @@ pub struct Choice {
     pub heard: QualityScore,
 }
 
-/// Score to expect of a coded rung before anything was measured.
-pub fn expected(rung: Rung) -> Option<Mos> {
-    let opus = |lean: auralink_types::Lean| {
-        let share = if lean.fec { BESIDE_COPIES } else { 1.0 };
-        opus_mos(
-            Bitrate::bps((lean.bitrate.as_bps() as f64 * share) as u64),
-            lean.packet,
-        )
-    };
-    match rung {
-        Rung::Original => None,
-        Rung::Lean(lean) => Some(opus(lean)),
-        Rung::Enhanced(lean) => {
-            let step = (lean.bitrate.as_kbps() as usize)
-                .saturating_sub(8)
-                .min(ENHANCED.len() - 1);
-            Some(Mos::new(opus(lean).value() + ENHANCED[step]))
-        }
-        Rung::Neural(neural) => Some(neural_mos(neural.rate)),
-    }
-}
-
 /// Longest packet a policy allows: its packet time is delay that people notice in conversation.
-pub fn delay_limit(policy: &Policy, network: &Network) -> PacketTime {
+fn delay_limit(policy: &Policy, network: &Network) -> PacketTime {
     let limit = match policy.mode {
         Mode::Conservative | Mode::Off => PacketTime::Ms40,
         Mode::Adaptive => PacketTime::Ms60,
@@ -371,7 +345,7 @@ fn pick(policy: &Policy, situation: &Situation, calibration: &Calibration) -> Ch
     original(reason, situation, policy)
 }
 
-/// Where the user said himself how much to save: the best of what saves that much. Without such a wish the mode's floor
+/// Where the user said how much to save: the best of what saves that much. Without such a wish the mode's floor
 /// decides alone.
 fn spent(
     policy: &Policy,

@@ -17,7 +17,7 @@ use trend::Slope;
 pub use trend::Trend;
 
 /// How far ahead the network is predicted. A change of rung takes about this long to be decided, coded and heard.
-pub const HORIZON: Duration = Duration::from_secs(5);
+const HORIZON: Duration = Duration::from_secs(5);
 /// Weight of a new report in the running means of delay and jitter.
 const SMOOTHING: f32 = 0.3;
 /// How far back trends reach: a queue fills within seconds, loss shows itself in many packets only.
@@ -67,7 +67,7 @@ pub struct Network {
     pub capacity: Option<Bitrate>,
     /// Where delay and loss are heading.
     pub trend: Trend,
-    /// Loss to expect a [`HORIZON`] from now; never less than now.
+    /// Loss to expect a `HORIZON` from now; never less than now.
     pub loss_ahead: f32,
     /// Capacity to expect then; never more than now.
     pub capacity_ahead: Option<Bitrate>,

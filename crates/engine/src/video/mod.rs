@@ -5,6 +5,7 @@
 //! publisher's own settings for a while.
 
 mod model;
+mod reference;
 #[cfg(test)]
 mod tests;
 
@@ -37,7 +38,7 @@ const RATES: [u32; 4] = [30, 20, 15, 8];
 const SCREEN_FPS: [u32; 4] = [30, 15, 8, 5];
 /// Layers at most.
 const LAYERS_MAX: u8 = 3;
-/// Least cap.
+/// Least cap, where the path carries it and the publisher sends as much.
 const LEAST: Bitrate = Bitrate::kbps(60);
 
 /// What the publisher sends when nobody steers it.
@@ -55,6 +56,20 @@ pub struct VideoSource {
     pub fps: u32,
     /// What it shows.
     pub content: VideoContent,
+}
+
+impl VideoSource {
+    /// What a stock sender with a camera makes of such pictures.
+    pub fn stock(codec: VideoCodec, width: u32, height: u32, fps: u32) -> Self {
+        Self {
+            codec,
+            bitrate: reference::stock(width, height, fps),
+            width,
+            height,
+            fps,
+            content: VideoContent::Camera,
+        }
+    }
 }
 
 /// Quality as last measured.
@@ -119,10 +134,9 @@ impl VideoPilot {
         self.decision
     }
 
-    /// Something that steering must not cause: frames frozen, decoders that report damage. The publisher's own settings
-    /// return at once.
-    pub fn handle_alarm(&mut self, now: Instant) {
-        self.held_until = Some(now + HOLD);
+    /// What to do about a publisher of whom nothing is remembered.
+    pub fn advise(now: Instant, policy: &Policy, situation: &VideoSituation) -> VideoDecision {
+        Self::new().decide(now, policy, situation)
     }
 
     /// Decides anew; `Some` when the publisher has to be told.
@@ -184,7 +198,10 @@ impl VideoPilot {
         } else {
             VideoContent::Camera
         };
-        let need = self.need(codec, situation, floor).min(situation.source.bitrate);
+        let need = self
+            .need(codec, situation, floor)
+            .max(LEAST)
+            .min(situation.source.bitrate);
         let shape = shape(
             codec,
             situation,
@@ -192,7 +209,7 @@ impl VideoPilot {
             floor,
             room.map_or(need, |room| room.min(need)),
         );
-        let max_bitrate = self.paced(now, need, room).max(LEAST);
+        let max_bitrate = self.paced(now, need, room);
         VideoDecision {
             codec,
             max_bitrate,

@@ -13,7 +13,7 @@ use super::leg::Leg;
 const PAUSE: Duration = Duration::from_secs(10);
 /// Least time before a cheaper source is asked for: each wish is a negotiation with a stock client.
 const CHEAPER: Duration = Duration::from_secs(60);
-/// Time in which a publisher may do what he was asked for: a round trip, and packets growing to 120 ms.
+/// Time in which a publisher may do what they were asked for: a round trip, and packets growing to 120 ms.
 const OBEYED_WITHIN: Duration = Duration::from_secs(3);
 /// Pause before something is asked for that was not heard, or not done.
 const INSIST: Duration = Duration::from_secs(1);
@@ -89,7 +89,7 @@ impl Steer {
         }
     }
 
-    /// Whether he was asked so lately that he may still be about to do it.
+    /// Whether they were asked so lately that they may still be about to do it.
     pub(super) fn awaits(&self, now: Instant) -> bool {
         self.asked_at
             .is_some_and(|at| now.saturating_duration_since(at) < OBEYED_WITHIN)
@@ -111,7 +111,7 @@ impl Steer {
         self.pace = Pace::with_patience(CHEAPER);
     }
 
-    /// The same wish once more, for a publisher who sends the neural codec although he was not asked for it.
+    /// The same wish once more, for a publisher who sends the neural codec although they were not asked for it.
     pub(super) fn insist(&mut self, now: Instant, urgent: bool) -> Option<SourceCodec> {
         let pause = if urgent { Duration::ZERO } else { INSIST };
         let lately = self

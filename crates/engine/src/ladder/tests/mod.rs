@@ -194,7 +194,7 @@ fn changed(change: ConfigChange) -> Policy {
 }
 
 #[test]
-fn a_target_that_the_user_set_himself_is_met_and_the_rest_goes_into_quality() {
+fn a_target_that_the_user_set_is_met_and_the_rest_goes_into_quality() {
     let situation = Situation::stock(network(NetworkClass::Good, 0.0));
     let at = |target| {
         let policy = changed(ConfigChange {
