@@ -31,6 +31,9 @@ pub use obey::{add_track, obey};
 
 /// Largest signalling message, as the Go server has it.
 const MAX_MESSAGE: usize = 2 << 20;
+/// Bytes read from a socket at a time. Each socket keeps a buffer of that size, zeroed before each read; larger messages
+/// are read in parts.
+const READ_AT_ONCE: usize = 4 << 10;
 
 /// What the routes share.
 #[derive(Clone)]
@@ -118,6 +121,7 @@ fn open(
     let id = signalling.next_socket();
     Ok(upgrade
         .max_message_size(MAX_MESSAGE)
+        .read_buffer_size(READ_AT_ONCE)
         .on_upgrade(move |web_socket| async move {
             socket::serve(web_socket, id, admitted, (topology, request), signalling).await;
             drop(seat);
