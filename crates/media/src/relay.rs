@@ -18,6 +18,7 @@ use crate::directory::ShardId;
 use crate::participant::{Grants, Kind, RoomKey};
 use crate::profile::Profile;
 use crate::subscription::Permissions;
+use crate::video::Wanted;
 
 /// A note for the same room on another shard.
 pub struct Letter {
@@ -51,8 +52,8 @@ pub enum Note {
     Data(Channel, Arc<data::Outgoing>),
     /// A packet of a track of mine that you want.
     Packet(Relayed),
-    /// I have listeners for that track of yours, or none any more.
-    Want(TrackId, bool),
+    /// How much of that track of yours is wanted here.
+    Want(TrackId, Wanted),
     /// What your track should be coded as for my listeners.
     Wish(TrackId, SourceCodec),
     /// That layer of your track must start afresh.
@@ -134,8 +135,8 @@ pub enum Relay {
     From {
         /// Where it comes from.
         shard: ShardId,
-        /// Whether that was told that somebody wants it here.
-        wanted: bool,
+        /// What that was told of how much is wanted here.
+        wanted: Wanted,
     },
 }
 
@@ -144,8 +145,8 @@ pub enum Relay {
 pub struct Way {
     /// Where it goes.
     pub to: ShardId,
-    /// Whether somebody wants it there.
-    pub wanted: bool,
+    /// How much of it is wanted there.
+    pub wanted: Wanted,
     /// What it should be coded as for those.
     pub wish: Option<SourceCodec>,
 }
@@ -159,7 +160,7 @@ impl Relay {
             None => {
                 ways.push(Way {
                     to,
-                    wanted: false,
+                    wanted: None,
                     wish: None,
                 });
                 ways.len() - 1
@@ -175,13 +176,17 @@ impl Relay {
         }
     }
 
-    /// Where it is wanted.
-    pub fn wanted(&self) -> impl Iterator<Item = &Way> {
-        let ways: &[Way] = match self {
+    /// The ways to other parts.
+    pub fn ways(&self) -> &[Way] {
+        match self {
             Self::To(ways) => ways,
             Self::From { .. } => &[],
-        };
-        ways.iter().filter(|way| way.wanted)
+        }
+    }
+
+    /// Where it is wanted.
+    pub fn wanted(&self) -> impl Iterator<Item = &Way> {
+        self.ways().iter().filter(|way| way.wanted.is_some())
     }
 }
 

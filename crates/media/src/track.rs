@@ -12,7 +12,7 @@ use crate::relay::{Published, Relay};
 use crate::room::Tapped;
 use crate::sdp::ReceiveTerms;
 use crate::speaking::Speaking;
-use crate::video::{Layer, layers_of};
+use crate::video::{Demand, Layer, Wanted, layers_of};
 
 /// What the answer asks of a stock publisher's audio.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -60,6 +60,8 @@ pub struct Track {
     pub tapped: Option<Box<Tapped>>,
     /// Its way between the parts of the room.
     pub relay: Relay,
+    /// How much of it is wanted, as its publisher was told.
+    pub demand: Demand,
 }
 
 impl Track {
@@ -154,6 +156,7 @@ impl Track {
             steering: Steering::default(),
             tapped: None,
             relay: Relay::To(Vec::new()),
+            demand: Demand::default(),
         }
     }
 
@@ -170,7 +173,7 @@ impl Track {
             layers: layers_of(&published.rids),
             relay: Relay::From {
                 shard: from,
-                wanted: false,
+                wanted: None,
             },
             ..Self::bare(published.id.clone(), published.serial, published.info.clone())
         }
@@ -197,6 +200,13 @@ impl Track {
     /// its unmuting and its first packet.
     pub fn is_live(&self) -> bool {
         self.seen || self.shown || (self.mid.is_some() && self.info.muted)
+    }
+
+    /// Up to which layer anybody wants it, here or in other parts of the room.
+    pub fn wanted(&self) -> Wanted {
+        let here = self.legs.iter().filter(|leg| !leg.paused);
+        let elsewhere = self.relay.ways().iter().filter_map(|way| way.wanted);
+        here.map(|leg| leg.wish.ceiling).chain(elsewhere).max()
     }
 
     /// The leg to a subscriber.

@@ -3,7 +3,7 @@ import { perceive } from './senses.js';
 import { picture, recording, tone } from './sources.js';
 
 const {
-  Room, RoomEvent, Track, LocalAudioTrack, LocalVideoTrack, ConnectionCheck, CheckStatus, createLocalTracks,
+  Room, RoomEvent, Track, LocalAudioTrack, LocalVideoTrack, ConnectionCheck, CheckStatus, VideoQuality, createLocalTracks,
 } = globalThis.LivekitClient;
 const RELIABLE = 0; // DataChannelKind
 const rooms = new Map();
@@ -140,6 +140,13 @@ globalThis.aura = {
   /** Receiver statistics of one remote track; zeros as long as it isn't there. */
   stats: (name, identity, what) => inbound(remote(name, identity, what)?.track),
 
+  /** Packets sent so far of each layer of a video. */
+  async sent(name, what) {
+    const report = await local(name, what).track.sender.getStats();
+    const layers = [...report.values()].filter((entry) => entry.type === 'outbound-rtp');
+    return Object.fromEntries(layers.map((entry) => [entry.rid ?? '', entry.packetsSent]));
+  },
+
   /** What is known of one remote track. */
   publication(name, identity, what) {
     const publication = remote(name, identity, what);
@@ -153,7 +160,10 @@ globalThis.aura = {
   },
 
   subscribe: (name, identity, what, wanted) => remote(name, identity, what).setSubscribed(wanted),
-  wish: (name, identity, what, { fps }) => remote(name, identity, what).setVideoFPS(fps),
+  wish(name, identity, what, { fps, quality }) {
+    if (fps !== undefined) remote(name, identity, what).setVideoFPS(fps);
+    if (quality !== undefined) remote(name, identity, what).setVideoQuality(VideoQuality[quality]);
+  },
   mute: (name, what, muted) => (muted ? local(name, what).mute() : local(name, what).unmute()),
   unpublish: (name, what) => of(name).room.localParticipant.unpublishTrack(local(name, what).track).then(() => true),
   permit: (name, everybody, permissions) =>

@@ -318,7 +318,7 @@ impl Room {
             }
             tapped.legs = legs;
         });
-        self.want(pid, serial);
+        self.demand_changed(cx, pid, serial);
     }
 
     fn send_tapped(

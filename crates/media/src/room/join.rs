@@ -221,6 +221,7 @@ impl Room {
         self.tell(pid, Message::Update(proto::ParticipantUpdate { participants }));
         let room = Some(self.info());
         self.tell(pid, Message::RoomUpdate(proto::RoomUpdate { room }));
+        self.tell_demands(pid);
         self.tell_who_speaks(pid);
         Some((pid, IceStart::Anew))
     }

@@ -7,6 +7,7 @@
 
 mod audio;
 mod departure;
+mod dynacast;
 mod events;
 mod guests;
 mod join;

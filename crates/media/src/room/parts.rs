@@ -15,7 +15,8 @@ use crate::arrival::Numbers;
 use crate::connection::Route;
 use crate::directory::ShardId;
 use crate::participant::Pid;
-use crate::relay::{Guest, Letter, Letters, Note, Relay, Relayed};
+use crate::relay::{Guest, Letter, Letters, Note, Relayed};
+use crate::video::Wanted;
 
 /// How long people who come wait for other parts to say who is there.
 const PATIENCE: Duration = Duration::from_millis(300);
@@ -75,6 +76,7 @@ impl Room {
                 track.relay.forget(shard);
             }
             self.wishes_changed(cx, pid, serial);
+            self.demand_changed(cx, pid, serial);
         }
     }
 
@@ -202,7 +204,7 @@ impl Room {
         });
     }
 
-    fn wanted_elsewhere(&mut self, cx: &mut Cx<'_>, shard: ShardId, id: &TrackId, wanted: bool) {
+    fn wanted_elsewhere(&mut self, cx: &mut Cx<'_>, shard: ShardId, id: &TrackId, wanted: Wanted) {
         let Some((pid, at)) = self.track_here(id) else {
             return;
         };
@@ -210,11 +212,10 @@ impl Room {
         let Some(track) = tracks.and_then(|tracks| tracks.get_mut(at)) else {
             return;
         };
-        if let Some(way) = track.relay.way(shard) {
-            way.wanted = wanted;
-        }
+        let Some(way) = track.relay.way(shard) else { return };
+        let begins = std::mem::replace(&mut way.wanted, wanted).is_none() && wanted.is_some();
         let (serial, layers) = (track.serial, track.layers.len());
-        if wanted {
+        if begins {
             self.subscribed(pid, id);
             let keyframes = if self.is_video(pid, serial) { layers } else { 0 };
             for layer in 0..keyframes {
@@ -222,6 +223,7 @@ impl Room {
             }
         }
         self.wishes_changed(cx, pid, serial);
+        self.demand_changed(cx, pid, serial);
     }
 
     fn wished_elsewhere(&mut self, cx: &mut Cx<'_>, shard: ShardId, id: &TrackId, wish: SourceCodec) {
@@ -248,21 +250,6 @@ impl Room {
         self.with_tap(cx, pid, serial, |cx, tapped| {
             tapped.tap.set_elsewhere(cx.now, wishes)
         });
-    }
-
-    /// Tells the part that a guest's track comes from whether anybody wants it here, when that has changed.
-    pub(super) fn want(&mut self, pid: Pid, serial: u32) {
-        let Some(track) = self.track_mut(pid, serial) else {
-            return;
-        };
-        let listened = !track.legs.is_empty();
-        let Relay::From { shard, wanted } = &mut track.relay else {
-            return;
-        };
-        if std::mem::replace(wanted, listened) != listened {
-            let (shard, id) = (*shard, track.id.clone());
-            self.parts.write_to(shard, Note::Want(id, listened));
-        }
     }
 
     fn track_here(&self, id: &TrackId) -> Option<(Pid, usize)> {

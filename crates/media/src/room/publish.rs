@@ -69,6 +69,11 @@ impl Room {
         }
         self.announce(pid);
         self.subscribe_room(pid);
+        for id in fresh {
+            if let Some(serial) = self.published_mut(pid, &id).map(|track| track.serial) {
+                self.demand_changed(cx, pid, serial);
+            }
+        }
     }
 
     /// A track's line was stopped by its publisher.

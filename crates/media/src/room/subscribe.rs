@@ -119,7 +119,14 @@ impl Room {
     }
 
     /// Takes over what somebody asks of a track, and whether they want it at the moment.
-    pub fn adjust(&mut self, pid: Pid, track: &TrackId, paused: bool, wish: impl FnOnce(&Track) -> Wish) {
+    pub fn adjust(
+        &mut self,
+        cx: &mut Cx<'_>,
+        pid: Pid,
+        track: &TrackId,
+        paused: bool,
+        wish: impl FnOnce(&Track) -> Wish,
+    ) {
         let publisher = self.connection(pid).and_then(|c| c.subscriptions.get(track));
         let Some(publisher) = publisher.map(|s| s.publisher) else {
             return;
@@ -136,9 +143,14 @@ impl Room {
         subscription.disabled = paused;
         // Copied, because the leg is the publisher's and the subscription the subscriber's.
         let subscription = *subscription;
-        if let Some(leg) = self.published_mut(publisher, track).and_then(|t| t.leg_mut(pid)) {
+        let Some(track) = self.published_mut(publisher, track) else {
+            return;
+        };
+        if let Some(leg) = track.leg_mut(pid) {
             leg.follow(&subscription);
         }
+        let serial = track.serial;
+        self.demand_changed(cx, publisher, serial);
     }
 
     /// Stops packets of a track to one subscriber at once, ahead of the next answer.

@@ -29,6 +29,7 @@ impl Room {
     /// Looks at deadlines and at what is out of date.
     pub fn tick(&mut self, cx: &mut Cx<'_>) {
         self.tell_headcount();
+        self.lower_demands(cx);
         if cx.now >= self.next_speakers {
             self.next_speakers = cx.now + SPEAKERS_EVERY;
             self.tell_speakers();

@@ -76,7 +76,7 @@ impl Room {
 
     /// Compares what a client that came back believes with what is so; one that knows of tracks that are not there has to
     /// start anew.
-    pub fn synchronise(&mut self, pid: Pid, state: &proto::SyncState) {
+    pub fn synchronise(&mut self, cx: &mut Cx<'_>, pid: Pid, state: &proto::SyncState) {
         let Some(participant) = self.person(pid) else {
             return;
         };
@@ -87,7 +87,7 @@ impl Room {
         }
         for sid in &state.track_sids_disabled {
             let (id, wish) = (sid.as_str().into(), self.wish_of(pid, sid));
-            self.adjust(pid, &id, true, |_| wish);
+            self.adjust(cx, pid, &id, true, |_| wish);
         }
     }
 

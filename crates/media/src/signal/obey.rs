@@ -30,9 +30,9 @@ pub fn obey(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, ask: Ask, now_ms: i64) {
         Ask::Mute(mute) => room.mute(cx, pid, &mute.sid, mute.muted),
         Ask::Subscription(update) => subscribe(room, cx, pid, &update),
         Ask::SubscriptionPermission(said) => room.permit(cx, pid, Permissions::from(said)),
-        Ask::TrackSetting(settings) => adjust(room, pid, &settings),
+        Ask::TrackSetting(settings) => adjust(room, cx, pid, &settings),
         Ask::Leave(_) => room.leave(pid),
-        Ask::SyncState(state) => room.synchronise(pid, &state),
+        Ask::SyncState(state) => room.synchronise(cx, pid, &state),
         Ask::Ping(_) => tell(room, pid, Message::Pong(now_ms)),
         Ask::PingReq(ping) => {
             tell(room, pid, Message::Pong(now_ms));
@@ -120,9 +120,9 @@ fn subscribe(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, update: &proto::UpdateS
     room.subscribe(cx, pid, &tracks, update.subscribe);
 }
 
-fn adjust(room: &mut Room, pid: Pid, settings: &proto::UpdateTrackSettings) {
+fn adjust(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, settings: &proto::UpdateTrackSettings) {
     for sid in &settings.track_sids {
-        room.adjust(pid, &sid.as_str().into(), settings.disabled, |track| Wish {
+        room.adjust(cx, pid, &sid.as_str().into(), settings.disabled, |track| Wish {
             ceiling: ceiling(settings, track),
             fps: (settings.fps > 0).then_some(settings.fps),
         });

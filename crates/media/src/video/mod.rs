@@ -4,6 +4,7 @@
 //! a [`VideoLeg`] gets there without a broken picture and without a hole in its numbers.
 
 mod cadence;
+mod demand;
 mod layer;
 mod leg;
 mod numbers;
@@ -14,6 +15,7 @@ mod tests;
 mod thinning;
 mod vp8;
 
+pub use demand::{Demand, Wanted};
 pub use layer::{Layer, layers_of};
 pub use leg::{Incoming, KEYFRAME_REQUEST_PAUSE, VideoLeg};
 pub use picture::VideoFormat;

@@ -6,7 +6,7 @@ use super::layer::Layer;
 use super::picture::LEVELS;
 
 /// Highest of the three layers that clients can ask for.
-const HIGHEST: usize = 2;
+pub(super) const HIGHEST: usize = 2;
 
 /// What a subscriber asks of a video.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
