@@ -12,7 +12,7 @@ use crate::step::Place;
 const CLOCKS: [&str; 2] = ["Instant::now()", "SystemTime::now()"];
 
 /// The thin layers that may ask, by path below the root; a directory stands for all in it.
-const DRIVERS: [&str; 15] = [
+const DRIVERS: [&str; 16] = [
     "bench/",                      // measures real time
     "crates/auralink/",            // the binary: wiring only
     "crates/aicore/src/grpc/",     // the edge of gRPC: deadlines are counted from arrival
@@ -27,6 +27,7 @@ const DRIVERS: [&str; 15] = [
     "crates/media/src/sdp/rules.rs", // tests in a file of their own
     "crates/media/src/server.rs",
     "crates/media/src/signal/",
+    "crates/media/src/twirp/",
     "crates/store/src/", // sits on a database, stamps rows
 ];
 

@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use auralink_aicore::{RemoteConfig, Security, TlsFiles};
 use auralink_control::{AlertRules, RateLimit, check_origins};
-use auralink_media::TenantLimits;
+use auralink_media::{RoomRules, TenantLimits};
 use auralink_store::{Retention, StoreOptions, check_url};
 use auralink_types::{FieldError, check_name};
 use serde::Deserialize;
@@ -146,6 +146,8 @@ pub struct ServeConfig {
     pub alerts: AlertRules,
     /// How many participants a tenant may have, and how fast they may come.
     pub tenant_limits: TenantLimits,
+    /// What may be done to rooms.
+    pub rooms: RoomRules,
     /// Who reads the figures for Prometheus, and where.
     pub metrics: MetricsSettings,
     /// `text` or `json`.
@@ -180,6 +182,7 @@ impl Default for ServeConfig {
             webhook_private_addresses: false,
             alerts: AlertRules::default(),
             tenant_limits: TenantLimits::default(),
+            rooms: RoomRules::default(),
             metrics: MetricsSettings::default(),
             log_format: LogFormat::default(),
             dev: false,

@@ -140,6 +140,7 @@ pub async fn run(config: ServeConfig) -> anyhow::Result<()> {
         advertised: config.advertised.clone(),
         keys: keys.clone(),
         limits: config.tenant_limits,
+        rooms: config.rooms,
     };
     let certificate = config.tls.as_ref().map(Certificate::load).transpose()?;
     let (core, workers) = core(&config);

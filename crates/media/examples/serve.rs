@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use auralink_media::{MediaConfig, MediaServer, TenantLimits};
+use auralink_media::{MediaConfig, MediaServer, RoomRules, TenantLimits};
 use auralink_token::KeyRing;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -28,6 +28,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         advertised: Vec::new(),
         keys,
         limits: TenantLimits::default(),
+        rooms: RoomRules::default(),
     };
     let server = MediaServer::start(config).await?;
     let listener = tokio::net::TcpListener::bind(http).await?;

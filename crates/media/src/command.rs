@@ -8,6 +8,7 @@ use crate::directory::Claim;
 use crate::metrics::Stats;
 use crate::participant::{Grants, Kind, RoomKey, SocketId};
 use crate::profile::Profile;
+use crate::verb::{Asked, Listed};
 
 /// A participant whose token was good.
 #[derive(Debug)]
@@ -71,6 +72,10 @@ pub enum Command {
     Request(SocketId, Box<proto::signal_request::Message>, i64),
     /// A socket is gone.
     Closed(SocketId),
+    /// A tenant's server asks something of a room.
+    Asked(Box<Asked>),
+    /// A tenant's server asks which rooms there are.
+    Listed(Listed),
     /// Say goodbye to everybody.
     Goodbye(oneshot::Sender<()>),
     /// Figures, please.

@@ -16,6 +16,14 @@ pub struct TenantLimits {
     pub joins_per_second: u32,
 }
 
+/// What may be done to rooms.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RoomRules {
+    /// A tenant's server may end that a track is muted, as it may always mute one.
+    pub remote_unmute: bool,
+}
+
 /// Most shards of a server.
 const MAX_SHARDS: usize = 256;
 
@@ -34,6 +42,8 @@ pub struct MediaConfig {
     pub keys: Arc<KeyRing>,
     /// What each of them may take.
     pub limits: TenantLimits,
+    /// What may be done to rooms.
+    pub rooms: RoomRules,
 }
 
 impl MediaConfig {
@@ -47,6 +57,7 @@ impl MediaConfig {
             advertised: vec![ip],
             keys,
             limits: TenantLimits::default(),
+            rooms: RoomRules::default(),
         }
     }
 

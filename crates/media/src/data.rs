@@ -80,6 +80,11 @@ pub struct Audience {
 }
 
 impl Audience {
+    /// Those of that identity or session id; everybody without any.
+    pub fn of(identities: Vec<String>, sids: Vec<String>) -> Self {
+        Self { identities, sids }
+    }
+
     /// Whether somebody is meant.
     pub fn includes(&self, identity: &str, sid: &str) -> bool {
         self.is_everybody()

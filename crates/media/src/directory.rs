@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use auralink_types::{CallId, UserId};
 
 use crate::participant::RoomKey;
+use crate::settings::Settings;
 
 /// Number of a shard, from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -16,6 +17,12 @@ pub struct ShardId(pub usize);
 pub trait Directory: Send + Sync {
     /// A claim on a place in that room: where they are already, or where there is room for them.
     fn claim(&self, room: &RoomKey, who: &UserId) -> Claim;
+
+    /// Where somebody sits in that room, if they do.
+    fn seat(&self, room: &RoomKey, who: &UserId) -> Option<ShardId>;
+
+    /// On which shards that room has begun.
+    fn parts(&self, room: &RoomKey) -> Vec<ShardId>;
 
     /// How many rooms there are, each counted once on however many shards it is.
     fn rooms(&self) -> usize;
@@ -58,6 +65,8 @@ pub struct Call {
     pub sid: CallId,
     /// When it began, milliseconds since the Unix epoch.
     pub created_at_ms: i64,
+    /// What it was created with.
+    pub settings: Settings,
 }
 
 /// Somebody's interest in a place in a room, from the moment they knock: as long as they have it, they are found there.
@@ -155,6 +164,18 @@ impl Directory for LeastBusy {
         }
     }
 
+    fn seat(&self, room: &RoomKey, who: &UserId) -> Option<ShardId> {
+        let table = self.lock();
+        table.rooms.get(room)?.people.get(who).map(|(shard, _)| *shard)
+    }
+
+    fn parts(&self, room: &RoomKey) -> Vec<ShardId> {
+        let table = self.lock();
+        let parts = table.rooms.get(room).into_iter().flat_map(|seats| &seats.parts);
+        let begun = parts.filter(|(_, places)| places.begun);
+        begun.map(|(shard, _)| *shard).collect()
+    }
+
     fn rooms(&self) -> usize {
         self.lock()
             .rooms
@@ -219,6 +240,16 @@ impl Part {
     /// The room's life.
     pub fn call(&self) -> &Call {
         &self.call
+    }
+
+    /// Changes the room's metadata, also for parts that begin later.
+    pub fn describe(&mut self, metadata: String) {
+        let mut table = self.directory.lock();
+        let seats = table.rooms.get_mut(&self.room);
+        if let Some(call) = seats.and_then(|seats| seats.call.as_mut()) {
+            call.settings.metadata.clone_from(&metadata);
+        }
+        self.call.settings.metadata = metadata;
     }
 
     /// Ends it; whether the room's life ends with it, because it was the last.
@@ -295,6 +326,7 @@ mod tests {
         Call {
             sid: CallId::new("RM_1"),
             created_at_ms: 0,
+            settings: Settings::default(),
         }
     }
 

@@ -72,6 +72,21 @@ pub struct Grants {
     pub subscribe_metrics: bool,
 }
 
+impl Kind {
+    /// Whether they serve others: they keep no room open and take nobody's place.
+    pub fn is_dependent(&self, grants: &Grants) -> bool {
+        use proto::participant_info::Kind::{Agent, Egress};
+        grants.agent || grants.recorder || [Agent as i32, Egress as i32].contains(&self.kind)
+    }
+}
+
+impl Grants {
+    /// Whether tracks of that source may be published.
+    pub fn may_publish(&self, source: i32) -> bool {
+        self.publish && (self.sources.is_empty() || self.sources.contains(&source))
+    }
+}
+
 /// Person, agent or gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Kind {

@@ -8,7 +8,7 @@ use auralink_types::{AIC_ATTRIBUTES, FieldError, check_name};
 const MAX_ATTRIBUTES: usize = 100;
 
 /// Longest metadata, and most bytes of all attributes together.
-const MAX_TEXT: usize = 64 << 10;
+pub const MAX_TEXT: usize = 64 << 10;
 
 /// Name, metadata and attributes, as the application sets them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

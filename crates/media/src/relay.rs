@@ -50,6 +50,8 @@ pub enum Note {
     Quality(Arc<[proto::ConnectionQualityInfo]>),
     /// Somebody here has sent data.
     Data(Channel, Arc<data::Outgoing>),
+    /// The room's metadata was changed here.
+    Described(String),
     /// A packet of a track of mine that you want.
     Packet(Relayed),
     /// How much of that track of yours is wanted here.

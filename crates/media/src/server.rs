@@ -16,7 +16,9 @@ use crate::metrics::Stats;
 use crate::participant::RoomKey;
 use crate::session::SessionConfig;
 use crate::shard::{self, Core, Shard, socket};
-use crate::signal::Signalling;
+use crate::signal::{Signalling, now_ms};
+use crate::twirp::Twirp;
+use crate::verb::{Answer, Asked, Trouble, Verb};
 use crate::whereabouts::Names;
 
 /// Commands that may wait for a shard; signalling sockets wait when it is full.
@@ -48,6 +50,7 @@ pub enum StartError {
 pub struct MediaServer {
     shards: Shards,
     signalling: Signalling,
+    twirp: Twirp,
     local: SocketAddr,
 }
 
@@ -69,8 +72,55 @@ impl Shards {
         self.directory.claim(room, who)
     }
 
+    /// Asks something of one room; `None` when its shard is gone, or fails at it.
+    pub(crate) async fn ask_room(&self, room: &RoomKey, verb: Verb) -> Option<Result<Answer, Trouble>> {
+        let parts = self.directory.parts(room);
+        match &verb {
+            Verb::Open(_) if parts.is_empty() => {
+                let place = self.claim(room, &UserId::from(""));
+                self.ask_part(place.shard(), room, Some(place), verb).await
+            }
+            Verb::Delete => {
+                let parts = parts
+                    .iter()
+                    .map(|part| self.ask_part(*part, room, None, Verb::Delete));
+                let answers = futures_util::future::join_all(parts).await;
+                let done = answers.into_iter().flatten().find(Result::is_ok);
+                Some(done.unwrap_or(Err(Trouble::NoRoom)))
+            }
+            Verb::To(user, _) => match self.directory.seat(room, user) {
+                Some(seat) => self.ask_part(seat, room, None, verb).await,
+                None => Some(Err(Trouble::NoParticipant)),
+            },
+            _ => match parts.first() {
+                Some(part) => self.ask_part(*part, room, None, verb).await,
+                None => Some(Err(Trouble::NoRoom)),
+            },
+        }
+    }
+
+    async fn ask_part(
+        &self,
+        part: ShardId,
+        room: &RoomKey,
+        place: Option<Claim>,
+        verb: Verb,
+    ) -> Option<Result<Answer, Trouble>> {
+        let (reply, answer) = oneshot::channel();
+        let asked = Asked {
+            room: room.clone(),
+            place,
+            verb,
+            now_ms: now_ms(),
+            reply,
+        };
+        let asked = Command::Asked(Box::new(asked));
+        self.commands[part.0].send(asked).await.ok()?;
+        answer.await.ok()
+    }
+
     /// Asks each shard for something, all at once.
-    async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+    pub(crate) async fn ask<T>(&self, question: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
         let answers = self.commands.iter().map(async |commands| {
             let (reply, answer) = oneshot::channel();
             commands.send(question(reply)).await.ok()?;
@@ -137,17 +187,22 @@ impl MediaServer {
             directory: Arc::new(LeastBusy::new(count, config.split_at)),
             commands: commands.into(),
         };
+        let twirp = Twirp::new(config.keys.clone(), shards.clone(), config.rooms);
         let signalling = Signalling::new(config.keys, shards.clone(), config.limits);
         Ok(Self {
             shards,
             signalling,
+            twirp,
             local,
         })
     }
 
-    /// The signalling routes.
+    /// The routes of signalling and of RoomService.
     pub fn router(&self) -> Router {
-        self.signalling.clone().router()
+        self.signalling
+            .clone()
+            .router()
+            .merge(self.twirp.clone().router())
     }
 
     /// Where media arrives.

@@ -4,6 +4,8 @@
 //! ([`Switchboard::transmits`]) and the next deadline ([`Switchboard::poll_timeout`]). It holds tables and dispatches;
 //! what happens is the rooms' own.
 
+mod asked;
+
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -26,6 +28,7 @@ use crate::participant::{Pid, RoomId, RoomKey, SocketId};
 use crate::relay::{Letter, Letters};
 use crate::room::{Cx, Departure, Room, new_sid, refuse};
 use crate::session::SessionConfig;
+use crate::settings::Settings;
 use crate::signal;
 use crate::transport::TransportId;
 use crate::whereabouts::{Whereabouts, Whose};
@@ -128,6 +131,8 @@ impl Switchboard {
                     });
                 }
             }
+            Command::Asked(asked) => self.asked(now, *asked),
+            Command::Listed(listed) => self.list(listed),
             Command::Goodbye(done) => {
                 self.closing = true;
                 self.give_up(now);
@@ -309,7 +314,7 @@ impl Switchboard {
         }
         let id = match self.names.get(join.claim.room()) {
             Some(id) => *id,
-            None => self.begin(now, &join.claim, join.now_ms),
+            None => self.begin(now, &join.claim, Settings::default(), join.now_ms),
         };
         let socket = join.socket;
         if self.rooms.get(id.0).is_some_and(|room| room.is_meeting(now)) {
@@ -331,11 +336,12 @@ impl Switchboard {
         }
     }
 
-    fn begin(&mut self, now: Instant, claim: &Claim, now_ms: i64) -> RoomId {
+    fn begin(&mut self, now: Instant, claim: &Claim, settings: Settings, now_ms: i64) -> RoomId {
         let id = RoomId(self.rooms.next_handle());
         let begun = claim.begin(|| Call {
             sid: CallId::new(new_sid("RM_")),
             created_at_ms: now_ms,
+            settings,
         });
         let mut cx = Cx {
             now,

@@ -48,6 +48,8 @@ pub struct Track {
     pub told_subscribed: bool,
     /// Simulcast layers, smallest first; one for everything else.
     pub layers: Vec<Layer>,
+    /// Whether the server muted it: what arrives nonetheless goes to nobody until its publisher ends that.
+    pub silenced: bool,
     /// Who gets it.
     pub legs: Vec<Leg>,
     /// How it sounds.
@@ -150,6 +152,7 @@ impl Track {
             shown: false,
             told_subscribed: false,
             layers: layers_of(&[]),
+            silenced: false,
             legs: Vec::new(),
             speaking: Speaking::default(),
             policy: AicConfig::default().policy(),

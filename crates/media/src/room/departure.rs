@@ -135,6 +135,7 @@ mod tests {
     use crate::outbox::Outbox;
     use crate::participant::{RoomId, RoomKey};
     use crate::session::SessionConfig;
+    use crate::settings::Settings;
 
     #[test]
     fn a_panic_costs_the_one_it_was_for_and_the_step_goes_on() {
@@ -161,6 +162,7 @@ mod tests {
         let call = || Call {
             sid: "RM_1".into(),
             created_at_ms: 0,
+            settings: Settings::default(),
         };
         let mut room = Room::begin(&mut cx, RoomId(Handle::from_number(0)), claim.begin(call));
         let [first, second] = [0, 1].map(|number| Pid(Handle::from_number(number)));

@@ -59,6 +59,7 @@ impl Room {
             return;
         };
         person.profile = guest.profile.clone();
+        let hides = guest.grants.hidden && !person.grants.hidden;
         person.grants = guest.grants.clone();
         (person.state, person.version) = (guest.state, guest.version);
         let known: Vec<_> = person.tracks.iter().map(|track| track.id.clone()).collect();
@@ -71,6 +72,9 @@ impl Room {
         }
         self.loud(pid, guest.speaks);
         self.permit(cx, pid, guest.permissions.clone());
+        if hides {
+            self.vanish(pid);
+        }
         if let Some(person) = self.person_mut(pid) {
             if let Some(quality) = &guest.quality {
                 person.quality.set(quality);

@@ -45,6 +45,10 @@ impl Room {
             let departure = Departure::for_good(DisconnectReason::DuplicateIdentity);
             self.take_out(cx, old, departure);
         }
+        if !self.has_place_for(&join.admission) {
+            refuse(&join.queue, DisconnectReason::JoinFailure, Action::Disconnect);
+            return None;
+        }
         let pid = Pid(self.people.next_handle());
         let mut transport = |role| {
             let id = self.transport_id(pid, role);
@@ -109,6 +113,7 @@ impl Room {
         tracing::info!(participant = %participant.sid, room = %self.key().name, transports, "participant joined");
         self.people.insert(participant);
         self.empty_since = None;
+        self.occupied = true;
         self.came(cx, pid);
         self.greet(pid);
         self.tell_who_speaks(pid);
@@ -141,10 +146,6 @@ impl Room {
         let Some(participant) = self.person_mut(pid) else {
             return;
         };
-        let codec = |mime: &str| proto::Codec {
-            mime: mime.into(),
-            fmtp_line: String::new(),
-        };
         let two = participant
             .here()
             .is_some_and(|connection| connection.subscriber.is_some());
@@ -159,9 +160,7 @@ impl Room {
             ping_timeout: PING_TIMEOUT_SECONDS,
             subscriber_primary: two,
             fast_publish: two && participant.grants.publish,
-            enabled_publish_codecs: ["video/VP8", "video/H264", "audio/opus", "audio/red"]
-                .map(codec)
-                .into(),
+            enabled_publish_codecs: enabled_codecs(),
             ..Default::default()
         };
         participant.tell(Message::Join(join));
@@ -254,6 +253,17 @@ pub fn refuse(queue: &mpsc::Sender<proto::SignalResponse>, reason: DisconnectRea
     let _ = queue.try_send(proto::SignalResponse {
         message: Some(Message::Leave(leave(reason, action))),
     });
+}
+
+/// What clients may send.
+pub(super) fn enabled_codecs() -> Vec<proto::Codec> {
+    let codec = |mime: &str| proto::Codec {
+        mime: mime.into(),
+        fmtp_line: String::new(),
+    };
+    ["video/VP8", "video/H264", "audio/opus", "audio/red"]
+        .map(codec)
+        .into()
 }
 
 /// A fresh id with that prefix.

@@ -5,9 +5,12 @@
 //! ([`Room::settle`]): nothing that fails or changes on the way calls back up. Verbs check no permission: the doors do
 //! ([`crate::signal`]).
 
+mod asked;
 mod audio;
+mod calls;
 mod departure;
 mod dynacast;
+mod entitle;
 mod events;
 mod guests;
 mod join;
@@ -46,6 +49,7 @@ use crate::outbox::Outbox;
 use crate::participant::{Participant, Pid, RoomId, RoomKey};
 use crate::relay::Note;
 use crate::session::SessionConfig;
+use crate::settings::Settings;
 use crate::track::Track;
 use crate::transport::{Role, Transport, TransportId};
 
@@ -81,8 +85,14 @@ pub struct Room {
     next_speakers: Instant,
     /// What the people in it were last told of their number.
     told: Headcount,
-    /// When the last one left; it goes after a while unless somebody joins.
+    /// Since when nobody is in it; it goes after a while unless somebody joins.
     pub empty_since: Option<Instant>,
+    /// Whether anybody has been in it.
+    occupied: bool,
+    /// Whether it is over as soon as everybody has gone.
+    deleted: bool,
+    /// Calls of clients' methods that wait for an answer.
+    calls: calls::Calls,
     /// Who is to be taken out.
     departures: VecDeque<(Pid, Departure)>,
     /// Whose descriptions may be out of date.
@@ -101,7 +111,10 @@ impl Room {
             people: Arena::default(),
             next_speakers: cx.now,
             told: Headcount::default(),
-            empty_since: None,
+            empty_since: Some(cx.now),
+            occupied: !first,
+            deleted: false,
+            calls: calls::Calls::default(),
             departures: VecDeque::new(),
             stale: Vec::new(),
         };
@@ -119,6 +132,11 @@ impl Room {
     /// Tenant and name.
     pub fn key(&self) -> &RoomKey {
         self.part.room()
+    }
+
+    /// What it was created with.
+    fn settings(&self) -> &Settings {
+        &self.part.call().settings
     }
 
     /// Ends it; what it says to other parts leaves with what it has to tell.

@@ -106,6 +106,9 @@ impl Room {
             Note::Speakers(speakers) => self.guests_speak(from, &speakers),
             Note::Quality(updates) => self.guests_quality(from, &updates),
             Note::Data(channel, packet) => self.deliver(cx, None, channel, &packet),
+            Note::Described(metadata) => {
+                self.described(metadata);
+            }
             Note::Packet(relayed) => self.carry_relayed(cx, from, relayed),
             Note::Want(track, wanted) => self.wanted_elsewhere(cx, from, &track, wanted),
             Note::Wish(track, wish) => self.wished_elsewhere(cx, from, &track, wish),

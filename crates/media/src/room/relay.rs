@@ -7,7 +7,7 @@ use proto::DisconnectReason;
 use str0m::channel::ChannelId;
 
 use super::{Cx, Departure, Room};
-use crate::data::{self, Channel};
+use crate::data::{self, Channel, Outgoing};
 use crate::participant::Pid;
 use crate::relay::Note;
 use crate::transport::TransportId;
@@ -21,7 +21,7 @@ const RELIABLE_BACKLOG: usize = 4 << 20;
 impl Room {
     pub(super) fn forward_data(&mut self, cx: &mut Cx<'_>, from: TransportId, id: ChannelId, bytes: &[u8]) {
         let pid = from.pid;
-        if self.take_report(cx, pid, bytes) {
+        if self.take_report(cx, pid, bytes) || self.take_answer(pid, bytes) {
             return;
         }
         let Some(sender) = self.people.get_mut(pid.0) else {
@@ -55,7 +55,18 @@ impl Room {
                 return;
             }
         };
-        self.deliver(cx, Some(pid), channel, &packet);
+        self.send_out(cx, Some(pid), channel, packet);
+    }
+
+    /// Sends a data packet to those whom it is for wherever they are, but for its sender.
+    pub(super) fn send_out(
+        &mut self,
+        cx: &mut Cx<'_>,
+        sender: Option<Pid>,
+        channel: Channel,
+        packet: Outgoing,
+    ) {
+        self.deliver(cx, sender, channel, &packet);
         if self.has_parts() {
             self.tell_parts(&Note::Data(channel, Arc::new(packet)));
         }

@@ -124,6 +124,9 @@ impl Room {
         let Some(track) = tracks.get_mut(route.track) else {
             return;
         };
+        if track.silenced {
+            return;
+        }
         let Some(layer) = track.layers.get_mut(route.layer) else {
             return;
         };

@@ -86,35 +86,43 @@ impl Room {
         let Some(from) = self.person_mut(publisher) else {
             return;
         };
-        from.permissions = permissions.clone();
-        let owner = from.sid.clone();
+        from.permissions = permissions;
         self.share(publisher);
         for pid in self.others(publisher) {
-            let Some(to) = self.person_mut(pid) else { continue };
-            let Some(connection) = to.here() else { continue };
-            let changed: Vec<(TrackId, bool)> = connection
-                .subscriptions
-                .iter()
-                .filter(|(_, subscription)| subscription.publisher == publisher)
-                .filter_map(|(track, subscription)| {
-                    let allowed = to.grants.subscribe && permissions.allow(to, track);
-                    (allowed != subscription.allowed).then(|| (track.clone(), allowed))
-                })
-                .collect();
-            for (track, allowed) in &changed {
-                to.tell(permission(owner.as_str(), track, *allowed));
-                let subscriptions = to.here_mut().map(|connection| &mut connection.subscriptions);
-                if let Some(subscription) = subscriptions.and_then(|s| s.get_mut(track)) {
-                    subscription.allowed = *allowed;
-                    subscription.let_go |= !*allowed;
-                }
+            self.reconsider(cx, publisher, pid);
+        }
+    }
+
+    /// Gives somebody a publisher's tracks that they may have now, and takes away those that they may have no longer.
+    pub(super) fn reconsider(&mut self, cx: &mut Cx<'_>, publisher: Pid, pid: Pid) {
+        let (Some(from), Some(to)) = (self.person(publisher), self.person(pid)) else {
+            return;
+        };
+        let Some(connection) = to.here() else { return };
+        let changed: Vec<(TrackId, bool)> = connection
+            .subscriptions
+            .iter()
+            .filter(|(_, subscription)| subscription.publisher == publisher)
+            .filter_map(|(track, subscription)| {
+                let allowed = to.grants.subscribe && !from.grants.hidden && from.permissions.allow(to, track);
+                (allowed != subscription.allowed).then(|| (track.clone(), allowed))
+            })
+            .collect();
+        let owner = from.sid.clone();
+        let Some(to) = self.person_mut(pid) else { return };
+        for (track, allowed) in &changed {
+            to.tell(permission(owner.as_str(), track, *allowed));
+            let subscriptions = to.here_mut().map(|connection| &mut connection.subscriptions);
+            if let Some(subscription) = subscriptions.and_then(|s| s.get_mut(track)) {
+                subscription.allowed = *allowed;
+                subscription.let_go |= !*allowed;
             }
-            for (track, _) in changed.iter().filter(|(_, allowed)| !allowed) {
-                self.end_leg(cx, publisher, track, pid);
-            }
-            if !changed.is_empty() {
-                self.renegotiate(pid);
-            }
+        }
+        for (track, _) in changed.iter().filter(|(_, allowed)| !allowed) {
+            self.end_leg(cx, publisher, track, pid);
+        }
+        if !changed.is_empty() {
+            self.renegotiate(pid);
         }
     }
 

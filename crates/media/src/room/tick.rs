@@ -6,13 +6,11 @@ use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::signal_response::Message;
 
+use super::join::enabled_codecs;
 use super::{Cx, Departure, Room};
 use crate::connection::Connection;
 use crate::participant::{Participant, Pid};
 use crate::relay::Note;
-
-/// How long an empty room is kept, so that its id survives a reload of the page.
-const EMPTY_ROOM: Duration = Duration::from_secs(20);
 
 /// How often people are told who speaks.
 const SPEAKERS_EVERY: Duration = Duration::from_millis(400);
@@ -30,6 +28,7 @@ impl Room {
     pub fn tick(&mut self, cx: &mut Cx<'_>) {
         self.tell_headcount();
         self.lower_demands(cx);
+        self.give_up_calls(cx.now);
         if cx.now >= self.next_speakers {
             self.next_speakers = cx.now + SPEAKERS_EVERY;
             self.tell_speakers();
@@ -59,7 +58,9 @@ impl Room {
 
     /// Whether it has stayed empty for so long that it is over; since when, if so.
     pub fn over(&self, now: Instant) -> Option<Instant> {
-        self.empty_since.filter(|since| *since + EMPTY_ROOM <= now)
+        let kept = self.settings().kept_empty(self.occupied);
+        self.empty_since
+            .filter(|since| self.deleted || *since + kept <= now)
     }
 
     fn late(&self, now: Instant) -> Vec<(Pid, Departure)> {
@@ -117,11 +118,12 @@ impl Room {
     }
 
     fn headcount(&self) -> Headcount {
-        let shown = || self.people.values().filter(|p| !p.grants.hidden);
+        let people = || self.people.values();
+        let counted = people().filter(|p| !p.kind.is_dependent(&p.grants));
         Headcount {
-            participants: shown().count() as u32,
-            publishers: shown().filter(|p| p.publishes()).count() as u32,
-            recording: self.people.values().any(|p| p.grants.recorder),
+            participants: counted.count() as u32,
+            publishers: people().filter(|p| p.publishes()).count() as u32,
+            recording: people().any(|p| p.grants.recorder),
         }
     }
 
@@ -136,6 +138,11 @@ impl Room {
             num_participants: people.participants,
             num_publishers: people.publishers,
             active_recording: people.recording,
+            empty_timeout: self.settings().empty_timeout,
+            departure_timeout: self.settings().departure_timeout,
+            max_participants: self.settings().max_participants,
+            metadata: self.settings().metadata.clone(),
+            enabled_codecs: enabled_codecs(),
             ..Default::default()
         }
     }

@@ -2,6 +2,7 @@
 
 use livekit_protocol as proto;
 use proto::DisconnectReason;
+use proto::signal_response::Message;
 use str0m::Candidate;
 
 use super::{Cx, Departure, Room};
@@ -15,12 +16,25 @@ impl Room {
     /// Mutes a track of somebody, or ends that.
     pub fn mute(&mut self, cx: &mut Cx<'_>, pid: Pid, track_sid: &str, muted: bool) {
         let changed = self.change_track(pid, track_sid, |track| {
+            track.silenced &= muted;
             std::mem::replace(&mut track.info.muted, muted) != muted
         });
         if changed == Some(true) {
             self.announce(pid);
             self.show_live_tracks(cx, pid);
         }
+    }
+
+    /// Mutes a track of somebody's whether their client obeys or not, or ends that, and tells them.
+    pub fn silence(&mut self, cx: &mut Cx<'_>, pid: Pid, sid: &str, muted: bool) -> Option<proto::TrackInfo> {
+        self.change_track(pid, sid, |track| track.silenced = muted)?;
+        let request = proto::MuteTrackRequest {
+            sid: sid.into(),
+            muted,
+        };
+        self.tell(pid, Message::Mute(request));
+        self.mute(cx, pid, sid, muted);
+        self.change_track(pid, sid, |track| track.info.clone())
     }
 
     /// Takes over what audio of somebody is like.

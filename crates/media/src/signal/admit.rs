@@ -2,10 +2,10 @@
 
 use std::time::SystemTime;
 
-use auralink_token::{Claims, KeyRing, TokenError, Verified};
+use auralink_token::{Claims, KeyRing, TokenError, Verified, VideoGrants};
 use auralink_types::UserKey;
 use axum::http::{HeaderMap, StatusCode, header};
-use livekit_protocol::{JoinRequest, TrackSource, participant_info as info};
+use livekit_protocol::{JoinRequest, ParticipantInfo, TrackSource, participant_info as info};
 
 use crate::command::Admission;
 use crate::participant::{Grants, Kind};
@@ -30,6 +30,9 @@ impl Refusal {
         }
     }
 }
+
+/// What is said of a request without a token.
+pub const NO_TOKEN: &str = "no access token was given";
 
 /// An admitted client with the token it came with.
 #[derive(Debug)]
@@ -62,16 +65,7 @@ impl Admission {
 /// Checks the token of a request.
 pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) -> Result<Admitted, Refusal> {
     let unauthorized = |text: String| Refusal::new(StatusCode::UNAUTHORIZED, text);
-    let bearer = headers
-        .get(header::AUTHORIZATION)
-        .and_then(|value| value.to_str().ok())
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
-    let token = match bearer {
-        Some((_, token)) => token.trim().to_owned(),
-        None => parameter(query, "access_token")
-            .ok_or_else(|| unauthorized("no access token was given".into()))?,
-    };
+    let token = token(query, headers).ok_or_else(|| unauthorized(NO_TOKEN.into()))?;
     let verified = keys.verify(&token, now).map_err(|error| match error {
         // Signed by one of ours: another token of the same kind would fare no better.
         TokenError::Claim { .. } => Refusal::new(StatusCode::BAD_REQUEST, error.to_string()),
@@ -99,6 +93,56 @@ pub fn admit(keys: &KeyRing, query: &str, headers: &HeaderMap, now: SystemTime) 
         kind: kind(claims),
     };
     Ok(Admitted { admission, verified })
+}
+
+/// The token of a request: a bearer in its head, or a parameter.
+pub fn token(query: &str, headers: &HeaderMap) -> Option<String> {
+    let bearer = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|value| value.to_str().ok())
+        .and_then(|value| value.split_once(' '))
+        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    match bearer {
+        Some((_, token)) => Some(token.trim().to_owned()),
+        None => parameter(query, "access_token"),
+    }
+}
+
+/// What a token would say that lets somebody join a room as what they are now.
+pub fn claims(room: &str, info: ParticipantInfo) -> Claims {
+    let permission = info.permission.clone().unwrap_or_default();
+    let sources = permission.can_publish_sources();
+    let kind = info.kind().as_str_name().to_lowercase();
+    let details = info
+        .kind_details()
+        .map(|detail| detail.as_str_name().to_lowercase());
+    #[allow(deprecated)]
+    let video = VideoGrants {
+        room_join: true,
+        room: room.into(),
+        can_publish: Some(permission.can_publish),
+        can_subscribe: Some(permission.can_subscribe),
+        can_publish_data: Some(permission.can_publish_data),
+        can_publish_sources: sources
+            .map(|source| source.as_str_name().to_lowercase())
+            .collect(),
+        can_update_own_metadata: Some(permission.can_update_metadata),
+        hidden: permission.hidden,
+        recorder: permission.recorder,
+        agent: permission.agent,
+        can_subscribe_metrics: permission.can_subscribe_metrics,
+        ..VideoGrants::default()
+    };
+    Claims {
+        kind,
+        kind_details: details.collect(),
+        identity: info.identity,
+        name: info.name,
+        metadata: info.metadata,
+        attributes: info.attributes.into_iter().collect(),
+        video,
+        ..Claims::default()
+    }
 }
 
 fn grants(claims: &Claims) -> Grants {

@@ -1,6 +1,6 @@
 //! LiveKit signalling: who may join, and one WebSocket per participant.
 
-mod admit;
+pub mod admit;
 mod join_request;
 mod obey;
 mod seats;
@@ -8,7 +8,7 @@ mod socket;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use auralink_token::KeyRing;
 use axum::Router;
@@ -34,6 +34,9 @@ const MAX_MESSAGE: usize = 2 << 20;
 /// Bytes read from a socket at a time. Each socket keeps a buffer of that size, zeroed before each read; larger messages
 /// are read in parts.
 const READ_AT_ONCE: usize = 4 << 10;
+
+/// How long a token is good that the server gives a client to come back with.
+pub const REFRESH_TTL: Duration = Duration::from_secs(10 * 60);
 
 /// What the routes share.
 #[derive(Clone)]
@@ -136,4 +139,11 @@ async fn validate(
     let query = query.unwrap_or_default();
     admit::admit(&signalling.keys, &query, &headers, SystemTime::now())?;
     Ok("success")
+}
+
+/// Milliseconds since the Unix epoch.
+pub fn now_ms() -> i64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }

@@ -69,9 +69,7 @@ pub fn add_track(room: &mut Room, cx: &mut Cx<'_>, pid: Pid, request: proto::Add
 }
 
 fn refusal(participant: &Participant, request: &proto::AddTrackRequest) -> Option<Reason> {
-    let grants = &participant.grants;
-    let source_allowed = grants.sources.is_empty() || grants.sources.contains(&request.source);
-    if !grants.publish || !source_allowed {
+    if !participant.grants.may_publish(request.source) {
         return Some(Reason::NotAllowed);
     }
     if request.r#type == proto::TrackType::Data as i32 {

@@ -1,16 +1,17 @@
 //! One signalling socket: frames in, commands out; messages in, frames out.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime};
 
 use axum::extract::ws::{Message as Frame, WebSocket};
 use futures_util::{SinkExt as _, StreamExt as _};
 use livekit_protocol as proto;
 use prost::Message as _;
+use proto::signal_response::Message;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, interval_at, timeout};
 
-use super::Signalling;
 use super::admit::Admitted;
+use super::{REFRESH_TTL, Signalling, now_ms};
 use crate::command::{Command, Join, Topology};
 use crate::participant::SocketId;
 
@@ -26,9 +27,8 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 /// A socket from which nothing has come for so long is dead; clients ping every 5 s.
 const SILENCE: Duration = Duration::from_secs(45);
 
-/// How often a fresh token goes out, and how long it is good for.
+/// How often a fresh token goes out.
 const REFRESH_EVERY: Duration = Duration::from_secs(5 * 60);
-const REFRESH_TTL: Duration = Duration::from_secs(10 * 60);
 
 /// Serves a socket until either side ends it.
 pub(super) async fn serve(
@@ -40,7 +40,10 @@ pub(super) async fn serve(
 ) {
     let (mut sender, mut receiver) = socket.split();
     let (queue, mut outgoing) = mpsc::channel(QUEUE);
-    let Admitted { admission, verified } = admitted;
+    let Admitted {
+        admission,
+        mut verified,
+    } = admitted;
     let claim = signalling.shards.claim(&admission.place(), &admission.user.user);
     let commands = signalling.shards.with(&claim).clone();
     let join = Join {
@@ -68,6 +71,12 @@ pub(super) async fn serve(
             message = outgoing.recv() => match message {
                 Some(message) => {
                     greeted = true;
+                    if let Some(Message::RefreshToken(token)) = &message.message
+                        && let Ok(fresh) = signalling.keys.verify(token, SystemTime::now())
+                    {
+                        // Their rights were changed: later tokens are to say the same.
+                        verified = fresh;
+                    }
                     Frame::Binary(message.encode_to_vec().into())
                 }
                 None => break,
@@ -99,7 +108,7 @@ pub(super) async fn serve(
                 let minted =
                     signalling.keys.mint(&verified.api_key, &verified.claims, REFRESH_TTL, SystemTime::now());
                 let Ok(token) = minted else { continue };
-                let message = proto::signal_response::Message::RefreshToken(token);
+                let message = Message::RefreshToken(token);
                 Frame::Binary(proto::SignalResponse { message: Some(message) }.encode_to_vec().into())
             }
         };
@@ -110,10 +119,4 @@ pub(super) async fn serve(
     // A peer that is gone can't be said goodbye to.
     let _ = timeout(Duration::from_secs(1), sender.close()).await;
     let _ = commands.send(Command::Closed(id)).await;
-}
-
-fn now_ms() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }

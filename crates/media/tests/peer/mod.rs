@@ -8,6 +8,7 @@ mod link;
 mod media;
 mod scene;
 mod server;
+pub mod service;
 mod words;
 
 use std::collections::HashMap;
