@@ -107,7 +107,7 @@ async fn a_full_room_lets_nobody_in_but_those_who_serve_others() {
         .ask("CreateRoom", json!({"name": "room", "maxParticipants": 1}))
         .await;
     let mut anna = Peer::join(&server, "anna").await;
-    until("anna is in", &mut [&mut anna], |p| p[0].join_response().is_some()).await;
+    until("anna is in", &mut [&mut anna], |p| p[0].connected).await;
     let mut bert = Peer::join(&server, "bert").await;
     until("bert is told", &mut [&mut bert], |p| p[0].leave().is_some()).await;
     assert!(bert.join_response().is_none());
