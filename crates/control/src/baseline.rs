@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
 
-use auralink_engine::{PolicyBook, Reference, UNITS_MIN};
+use auralink_engine::{PolicyBook, UNITS_MIN};
 use auralink_store::{Store, StoreError};
 use auralink_types::{Bitrate, MetricRow, SavingsBasis, TenantId};
 
@@ -45,12 +45,9 @@ impl Baselines {
             let arm = experiment.arm_of(&row.owner, &row.call_id);
             !experiment.arms()[arm].control
         });
-        let reference = Reference {
-            control: treated.find_map(|experiment| rates.get(experiment.id()).copied()),
-            ..Reference::default()
-        };
-        if let (rate, basis @ SavingsBasis::Experiment) = reference.rate() {
-            (row.original_bandwidth_kbps, row.savings_basis) = (rate.as_kbps(), basis);
+        if let Some(rate) = treated.find_map(|experiment| rates.get(experiment.id())) {
+            row.original_bandwidth_kbps = rate.as_kbps();
+            row.savings_basis = SavingsBasis::Experiment;
         }
     }
 }

@@ -90,7 +90,7 @@ impl Calibration {
     }
 
     /// How far a prediction is backed by measurements, 0 to 1.
-    pub fn confidence(&self, rung: Rung) -> f32 {
+    pub(crate) fn confidence(&self, rung: Rung) -> f32 {
         self.family(rung).map_or(0.0, |family| {
             let count = family.count as f32;
             count / (count + TRIED) / (1.0 + family.error / DOUBT)

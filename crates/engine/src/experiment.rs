@@ -56,7 +56,7 @@ impl Experiment {
     }
 
     /// Index of the arm of a unit, the same for ever.
-    pub fn assign(&self, unit: &str) -> usize {
+    pub(crate) fn assign(&self, unit: &str) -> usize {
         let mut hash = Sha256::new();
         hash.update(self.id.as_bytes());
         // Ids hold no zero byte, so no two pairs run together into one text.
@@ -86,7 +86,7 @@ impl Experiment {
 
     /// What a user's configuration becomes in that arm, by the rules for a change of the stored one; `None` for those who
     /// have AIC off, or have vetoed it: they are in no experiment.
-    pub fn lay(&self, arm: usize, config: &AicConfig) -> Option<AicConfig> {
+    pub(crate) fn lay(&self, arm: usize, config: &AicConfig) -> Option<AicConfig> {
         let arm = self.arms.get(arm).filter(|_| config.active())?;
         // An arm was checked when it was made; one that could not be applied would change nothing.
         Some(config.apply(&arm.change).unwrap_or_else(|_| config.clone()))

@@ -3,6 +3,10 @@
 use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
+use auralink_types::Rung;
+
+use crate::cost::wire_bitrate;
+
 /// Least time between two changes, but for those to the original and up from under the floor.
 const SWITCH: Duration = Duration::from_secs(10);
 /// Least time before a coded rung gives way to a cheaper one: what made it dear may come again.
@@ -16,7 +20,7 @@ const URGENT: Duration = Duration::from_secs(2);
 
 /// Which way a change goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Turn {
+enum Turn {
     /// To a cheaper coded rung.
     Cheaper,
     /// To a dearer coded rung.
@@ -25,13 +29,13 @@ pub enum Turn {
     Aside,
 }
 
-/// Of the cost before against the cost after.
-impl From<Ordering> for Turn {
-    fn from(before: Ordering) -> Self {
-        match before {
-            Ordering::Greater => Self::Cheaper,
-            Ordering::Less => Self::Dearer,
-            Ordering::Equal => Self::Aside,
+impl Turn {
+    fn between(from: Rung, to: Rung) -> Self {
+        let costs = wire_bitrate(from).zip(wire_bitrate(to));
+        match costs.map(|(from, to)| from.cmp(&to)) {
+            Some(Ordering::Greater) => Self::Cheaper,
+            Some(Ordering::Less) => Self::Dearer,
+            Some(Ordering::Equal) | None => Self::Aside,
         }
     }
 }
@@ -64,7 +68,11 @@ impl Pace {
     }
 
     /// The rung changed.
-    pub fn handle_switch(&mut self, now: Instant, turn: Turn) {
+    pub fn handle_switch(&mut self, now: Instant, from: Rung, to: Rung) {
+        self.turn(now, Turn::between(from, to));
+    }
+
+    fn turn(&mut self, now: Instant, turn: Turn) {
         self.last = Some(now);
         match turn {
             Turn::Cheaper => self.cheapened = Some(now),
@@ -84,7 +92,7 @@ impl Pace {
     }
 
     /// Whether it may change because that is better.
-    pub fn may_switch(&self, now: Instant) -> bool {
+    pub(crate) fn may_switch(&self, now: Instant) -> bool {
         self.passed(now, SWITCH)
     }
 
@@ -94,7 +102,7 @@ impl Pace {
     }
 
     /// Whether it may change because it must.
-    pub fn may_switch_urgently(&self, now: Instant) -> bool {
+    pub(crate) fn may_switch_urgently(&self, now: Instant) -> bool {
         self.passed(now, URGENT)
     }
 
@@ -115,9 +123,9 @@ mod tests {
         let mut pace = Pace::default();
         let mut waited = Vec::new();
         for lasted in [10, 10, 10, 10, 10, 200, 10] {
-            pace.handle_switch(now, Turn::Cheaper);
+            pace.turn(now, Turn::Cheaper);
             now += Duration::from_secs(lasted);
-            pace.handle_switch(now, Turn::Dearer);
+            pace.turn(now, Turn::Dearer);
             let from = now;
             while !pace.may_cheapen(now) {
                 now += Duration::from_secs(1);

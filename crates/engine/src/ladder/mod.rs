@@ -70,7 +70,7 @@ impl Situation {
     }
 
     /// Rate that savings are counted from: the source's own, else a stock client's.
-    pub fn reference(&self) -> Bitrate {
+    pub(crate) fn reference(&self) -> Bitrate {
         self.original.unwrap_or_else(|| Preset::STOCK.wire_bitrate())
     }
 

@@ -93,14 +93,14 @@ impl Default for Network {
 impl Network {
     /// Chance that a packet is lost if the one before it, so much earlier, was. Gilbert's model: bursts of geometric
     /// length in time, so that packets further apart share fewer of them.
-    pub fn run_on(&self, apart: Duration) -> f32 {
+    pub(crate) fn run_on(&self, apart: Duration) -> f32 {
         let next = 1.0 - 1.0 / self.burst.max(1.0);
         let times = apart.as_secs_f32() / self.spacing.as_secs_f32().max(1e-3);
         next.powf(times).max(self.loss)
     }
 
     /// The picture as it is predicted: who acts on it acts before the trouble.
-    pub fn ahead(&self) -> Self {
+    pub(crate) fn ahead(&self) -> Self {
         Self {
             loss: self.loss.max(self.loss_ahead),
             capacity: lower(self.capacity, self.capacity_ahead),
@@ -211,11 +211,6 @@ impl NetworkAnalyzer {
     /// The class.
     pub fn class(&self) -> NetworkClass {
         self.class.class()
-    }
-
-    /// Share of packets lost, as planned with.
-    pub fn loss(&self) -> f32 {
-        self.loss.planned()
     }
 
     /// Growth of the delay that is more than its noise, milliseconds a second; 0 otherwise.

@@ -17,7 +17,7 @@ use crate::fallback::{Fallback, Phase};
 use crate::gate::ProbeGate;
 use crate::judge::Judge;
 use crate::ladder::{Choice, Situation, choose, stays};
-use crate::pace::{Pace, Turn};
+use crate::pace::Pace;
 use crate::prediction::predict;
 use growth::{GROW_PAUSE, next_step};
 
@@ -184,7 +184,7 @@ impl LegPilot {
 
     /// Something else goes out now.
     pub fn handle_switch(&mut self, now: Instant, to: Rung) {
-        self.pace.handle_switch(now, turn(self.rung, to));
+        self.pace.handle_switch(now, self.rung, to);
         self.rung = to;
         self.urgent = false;
         self.grown_at = Some(now);
@@ -197,7 +197,7 @@ impl LegPilot {
             .packet()
             .is_some_and(|packet| to.with_packet(packet) == self.rung);
         if !same_rate {
-            self.pace.handle_switch(now, turn(self.rung, self.goal));
+            self.pace.handle_switch(now, self.rung, self.goal);
             self.urgent = false;
         }
         if to.packet() != self.rung.packet() {
@@ -326,13 +326,5 @@ impl LegPilot {
 
     fn may_raise(&self, now: Instant) -> bool {
         self.rung != Rung::Original && self.pace.may_switch_urgently(now)
-    }
-}
-
-/// Which way a leg goes from one rung to another.
-fn turn(from: Rung, to: Rung) -> Turn {
-    match (wire_bitrate(from), wire_bitrate(to)) {
-        (Some(from), Some(to)) => from.cmp(&to).into(),
-        _ => Turn::Aside,
     }
 }

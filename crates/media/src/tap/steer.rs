@@ -133,11 +133,9 @@ impl Steer {
         if !completes && (source == self.asked || !self.may_ask(now, &wish)) {
             return None;
         }
-        let (from, to) = (wire_bitrate(self.asked.rung()), wire_bitrate(source.rung()));
-        if let (Some(from), Some(to)) = (from, to)
-            && !self.keeps_rate
-        {
-            self.pace.handle_switch(now, from.cmp(&to).into());
+        let (from, to) = (self.asked.rung(), source.rung());
+        if ![from, to].contains(&Rung::Original) && !self.keeps_rate {
+            self.pace.handle_switch(now, from, to);
         }
         let asked = std::mem::replace(&mut self.asked, source);
         self.keeps_rate = keep_rate;
