@@ -44,6 +44,9 @@ pub enum Topology {
     Two,
 }
 
+/// Messages for one signalling socket. Boxed: a queue keeps its places, 32 at a time, and a message has 900 bytes.
+pub type SocketQueue = mpsc::Sender<Box<proto::SignalResponse>>;
+
 /// A join in full.
 #[derive(Debug)]
 pub struct Join {
@@ -56,7 +59,7 @@ pub struct Join {
     /// Its socket.
     pub socket: SocketId,
     /// The socket's queue.
-    pub queue: mpsc::Sender<proto::SignalResponse>,
+    pub queue: SocketQueue,
     /// Where the room is.
     pub claim: Claim,
     /// Milliseconds since the Unix epoch.

@@ -4,12 +4,11 @@ use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use auralink_types::TrackId;
-use livekit_protocol as proto;
 use str0m::format::PayloadParams;
 use str0m::media::Pt;
 use str0m::rtp::{RtpHeader, Ssrc};
-use tokio::sync::mpsc;
 
+use crate::command::SocketQueue;
 use crate::directory::Claim;
 use crate::line::Use;
 use crate::outbox::Outbox;
@@ -25,7 +24,7 @@ pub struct Socket {
     /// Which socket.
     pub id: SocketId,
     /// Its queue.
-    pub queue: mpsc::Sender<proto::SignalResponse>,
+    pub queue: SocketQueue,
 }
 
 /// Most streams and formats remembered of one publisher; beyond it they are found anew.

@@ -143,9 +143,9 @@ impl Participant {
         let Seat::Here(connection) = &mut self.seat else {
             return;
         };
-        let response = proto::SignalResponse {
+        let response = Box::new(proto::SignalResponse {
             message: Some(message),
-        };
+        });
         if let Some(socket) = &connection.socket
             && let Err(TrySendError::Full(_)) = socket.queue.try_send(response)
         {

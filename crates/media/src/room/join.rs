@@ -8,13 +8,12 @@ use livekit_protocol as proto;
 use proto::DisconnectReason;
 use proto::leave_request::Action;
 use proto::signal_response::Message;
-use tokio::sync::mpsc;
 
 use super::departure::{Departure, leave};
 use super::lines::notices_streams_once;
 use super::offer::IceStart;
 use super::{Cx, Room};
-use crate::command::{Join, Topology};
+use crate::command::{Join, SocketQueue, Topology};
 use crate::connection::{Backlog, Connection, Socket};
 use crate::participant::{Participant, Pid, Seat, SocketId};
 use crate::quality::QualityMeter;
@@ -248,11 +247,11 @@ impl Room {
 }
 
 /// Answers a join that is not let in.
-pub fn refuse(queue: &mpsc::Sender<proto::SignalResponse>, reason: DisconnectReason, action: Action) {
+pub fn refuse(queue: &SocketQueue, reason: DisconnectReason, action: Action) {
     // The queue is new and empty; if its socket is gone already, nobody waits for the answer.
-    let _ = queue.try_send(proto::SignalResponse {
+    let _ = queue.try_send(Box::new(proto::SignalResponse {
         message: Some(Message::Leave(leave(reason, action))),
-    });
+    }));
 }
 
 /// What clients may send.
