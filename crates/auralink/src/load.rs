@@ -32,9 +32,12 @@ pub struct LoadCommand {
         hide_env_values = true
     )]
     pub secret: String,
-    /// What rooms and people are called; two loads on one server need two names
+    /// What people are called; two loads in one room need two names
     #[arg(long, default_value = "load")]
     pub name: String,
+    /// What rooms are called, to share them with other loads; as people are without it
+    #[arg(long, value_name = "NAME")]
+    pub room_name: Option<String>,
     /// Rooms
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub rooms: usize,
@@ -172,6 +175,7 @@ fn plan(command: LoadCommand) -> anyhow::Result<Plan> {
         key: command.key,
         secret: command.secret,
         name: command.name,
+        room_name: command.room_name,
         rooms: command.rooms,
         publishers: command.publishers,
         subscribers: command.subscribers,

@@ -40,8 +40,10 @@ pub struct Plan {
     /// Its secret.
     #[serde(skip)]
     pub secret: String,
-    /// What rooms and people are called; two loads on one server need two names.
+    /// What people are called: two loads in one room need two names.
     pub name: String,
+    /// What rooms are called, to share them with other loads; as people are without it.
+    pub room_name: Option<String>,
     /// Rooms.
     pub rooms: usize,
     /// People in each room who send.
@@ -86,6 +88,7 @@ impl Default for Plan {
             key: "devkey".to_owned(),
             secret: "secret".to_owned(),
             name: "load".to_owned(),
+            room_name: None,
             rooms: 1,
             publishers: 2,
             subscribers: 8,
@@ -110,15 +113,17 @@ impl Plan {
     /// Names what cannot be.
     pub fn check(&self) -> Result<(), FieldError> {
         check_name("--name", &self.name)?;
+        if let Some(name) = &self.room_name {
+            check_name("--room-name", name)?;
+        }
         let refuse = |field: &str, problem: String| Err(FieldError::new(field, problem));
         if self.rooms == 0 {
             return refuse("--rooms", "must be at least 1, got 0".to_owned());
         }
-        if self.publishers == 0 {
-            return refuse(
-                "--publishers",
-                "must be at least 1, got 0: somebody has to send".to_owned(),
-            );
+        if self.publishers == 0 && (self.room_name.is_none() || self.subscribers == 0) {
+            let problem =
+                "must be at least 1, got 0: somebody has to send, here or, with --room-name, elsewhere";
+            return refuse("--publishers", problem.to_owned());
         }
         let people = self
             .rooms
@@ -163,6 +168,11 @@ impl Plan {
         self.rooms * (self.publishers + self.subscribers)
     }
 
+    /// Name of the how-manyth room.
+    pub fn room(&self, room: usize) -> String {
+        format!("{}-{room}", self.room_name.as_ref().unwrap_or(&self.name))
+    }
+
     /// Who of a room talks when.
     pub fn turns(&self) -> Turns {
         Turns {
@@ -193,6 +203,10 @@ mod tests {
         assert_eq!(refused(|plan| plan.name = String::new()), "--name");
         assert_eq!(refused(|plan| plan.rooms = 0), "--rooms");
         assert_eq!(refused(|plan| plan.publishers = 0), "--publishers");
+        assert_eq!(
+            refused(|plan| plan.room_name = Some(String::new())),
+            "--room-name"
+        );
         assert!(refused(|plan| plan.subscribers = usize::MAX).contains("--subscribers"));
         assert_eq!(refused(|plan| plan.media.clear()), "--media");
         assert_eq!(refused(|plan| plan.talking = Some(0)), "--talking");
@@ -207,6 +221,20 @@ mod tests {
         assert_eq!(refused(|plan| plan.joins = 0.0), "--joins-per-second");
         assert_eq!(refused(|plan| plan.leaves = -1.0), "--leaves-per-second");
         assert_eq!(refused(|plan| plan.length = Duration::ZERO), "--duration");
+    }
+
+    #[test]
+    fn who_only_listens_needs_a_room_where_others_may_send() {
+        let mut plan = Plan {
+            publishers: 0,
+            room_name: Some("shared".to_owned()),
+            ..Plan::default()
+        };
+        plan.check().unwrap();
+        assert_eq!(plan.room(3), "shared-3");
+        plan.subscribers = 0;
+        assert_eq!(plan.check().unwrap_err().field, "--publishers");
+        assert_eq!(Plan::default().room(3), "load-3");
     }
 
     #[test]

@@ -83,7 +83,7 @@ fn identity(plan: &Plan, room: usize, number: usize) -> String {
 
 fn token(plan: &Plan, room: usize, identity: &str) -> Result<String, LoadError> {
     let ring = KeyRing::new([(plan.key.as_str(), plan.secret.as_str())]);
-    let claims = Claims::join(format!("{}-{room}", plan.name), identity);
+    let claims = Claims::join(plan.room(room), identity);
     Ok(ring.mint(&plan.key, &claims, plan.length + SPARE, SystemTime::now())?)
 }
 

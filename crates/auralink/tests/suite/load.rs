@@ -10,6 +10,8 @@ fn load(address: &str, arguments: &[&str]) -> Output {
     let url = format!("ws://{address}");
     let mut command = Command::new(BINARY);
     command.args(["load", "--url", &url]).args(arguments);
+    // Where coded pictures are kept.
+    command.env("XDG_CACHE_HOME", env!("CARGO_TARGET_TMPDIR"));
     command.output().unwrap()
 }
 
@@ -72,6 +74,54 @@ fn everybody_in_every_room_hears_everybody_who_talks_and_each_packets_way_is_tim
         data["received"].as_f64().unwrap() > 3.0 * data["sent"].as_f64().unwrap(),
         "{data}"
     );
+}
+
+#[test]
+fn pictures_come_in_layers_and_each_viewer_is_shown_one() {
+    let encoders = Command::new("ffmpeg").arg("-encoders").output();
+    if !encoders.is_ok_and(|output| String::from_utf8_lossy(&output.stdout).contains("libvpx")) {
+        eprintln!("SKIPPED: no ffmpeg with libvpx");
+        return;
+    }
+    let server = Process::serve("memory");
+    let people = ["--publishers", "1", "--subscribers", "2"];
+    let report = found(&server.address, &[&["--media", "video"][..], &people].concat());
+    assert_eq!(report["joins"]["connected"], 3);
+    let video = flow(&report, "video");
+    assert_eq!(video["streams"], 2);
+    let count = |what: &str| video[what].as_u64().unwrap();
+    // Four seconds of 30 pictures, each a packet or more; a busy machine may be late.
+    assert!(count("sent") > 3 * 4 * 30 / 2, "{video}");
+    assert!(count("received") > 2 * 4 * 30 / 2, "{video}");
+    assert!(count("timed") > count("received") / 2, "{video}");
+    assert!(20 * count("lost") < count("received"), "{video}");
+    assert!(
+        report["found"]["flows"].as_array().unwrap().len() == 1,
+        "{report}"
+    );
+}
+
+#[test]
+fn several_loads_share_a_room_by_its_name() {
+    let server = Process::serve("memory");
+    let shared = ["--room-name", "shared", "--publishers"];
+    let report = std::thread::scope(|threads| {
+        threads.spawn(|| {
+            let talkers = [&shared[..], &["2", "--subscribers", "0", "--duration", "12"]].concat();
+            let output = load(&server.address, &talkers);
+            assert!(
+                output.status.success(),
+                "{}",
+                String::from_utf8_lossy(&output.stderr)
+            );
+        });
+        let listeners = [&shared[..], &["0", "--subscribers", "3", "--name", "others"]].concat();
+        found(&server.address, &listeners)
+    });
+    assert_eq!(report["joins"]["connected"], 3);
+    let audio = flow(&report, "audio");
+    assert_eq!((&audio["streams"], &audio["sent"]), (&6.into(), &0.into()));
+    assert!(audio["received"].as_u64().unwrap() > 6 * 4 * 50 / 2, "{audio}");
 }
 
 #[test]
