@@ -121,6 +121,52 @@ async fn who_vetoed_aic_gets_the_senders_packets_byte_for_byte() {
 }
 
 #[tokio::test]
+async fn what_the_few_packets_of_a_pause_cost_is_in_a_row_and_a_track_that_sends_nothing_has_none() {
+    let mut aic = serve_aic().await;
+    aic.set("anna", config(false));
+    let mut anna = Peer::join(&aic.server, "anna").await;
+    let mut bert = Peer::join(&aic.server, "bert").await;
+    until("both are connected", &mut [&mut anna, &mut bert], |p| {
+        p.iter().all(|p| p.connected)
+    })
+    .await;
+    anna.publish("mic", MediaKind::Audio).await;
+    until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+        p[0].answers.len() > 1
+    })
+    .await;
+    // One byte is what libopus writes in a pause, with DTX.
+    let (talk, pause) = ((SILENCE, 960), (&[0xf8][..], 4_800));
+    let mut timestamp = 0;
+    for ((payload, ticks), sound) in [(talk, true), (pause, false)] {
+        let from = Instant::now();
+        let row = loop {
+            anna.send("mic", timestamp, payload, false).await;
+            timestamp += ticks;
+            anna.step().await;
+            bert.step().await;
+            let row = aic.rows.try_recv().ok();
+            if let Some(row) = row.filter(|row| (row.frames > 0) == sound) {
+                break row;
+            }
+            assert!(from.elapsed() < PATIENCE, "no row, sound {sound}");
+        };
+        assert!(row.original_bandwidth_kbps > 0.0 && row.compressed_bandwidth_kbps > 0.0);
+        assert_eq!(row.quality_score.is_some(), sound, "{row:?}");
+    }
+    let (from, mut late) = (Instant::now(), 0);
+    while from.elapsed() < Duration::from_millis(3500) {
+        anna.step().await;
+        bert.step().await;
+        while let Ok(row) = aic.rows.try_recv() {
+            late += 1;
+            assert!(row.compressed_bandwidth_kbps > 0.0, "{row:?}");
+        }
+    }
+    assert!(late <= 1, "{late} rows, of what was on its way and of nothing");
+}
+
+#[tokio::test]
 async fn a_listeners_veto_during_the_call_sets_the_publisher_free_as_well() {
     let aic = serve_aic().await;
     aic.set("anna", config(false));

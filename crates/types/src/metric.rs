@@ -96,7 +96,7 @@ pub struct MetricRow {
     pub prediction: Option<Prediction>,
     /// Rung or model in use, for example `lean-12k-60ms` or `aic-speech-1/6k`.
     pub model_used: String,
-    /// Frames that passed the tap.
+    /// 20 ms frames that passed the tap, pauses not counted.
     pub frames: u64,
     /// Whether a fallback began in this second.
     pub fallback_triggered: bool,

@@ -35,9 +35,6 @@ impl Room {
         let Some(session_id) = tapped.session.clone() else {
             return;
         };
-        if seconds <= 0.0 || snapshot.frames <= last.frames {
-            return;
-        }
         // What a guest sends is counted where they are.
         let uplink = u64::from(here);
         let sum = |s: &TapSnapshot| {
@@ -47,6 +44,11 @@ impl Room {
             )
         };
         let ((before, after), (was_before, was_after)) = (sum(&snapshot), sum(&last));
+        // A pause in which nothing at all was sent has no row.
+        if seconds <= 0.0 || (before, after) == (was_before, was_after) {
+            return;
+        }
+        let frames = snapshot.frames - last.frames;
         let kbps = |bytes: u64| bytes as f64 * 8.0 / 1000.0 / seconds;
         let rung = rung_in_use(&snapshot);
         let fallback_reason = Reason::ALL
@@ -65,7 +67,12 @@ impl Room {
             savings_basis: snapshot.basis,
             inference_latency_ms: snapshot.compute_p50.map(millis),
             inference_latency_p99_ms: snapshot.compute_p99.map(millis),
-            quality_score: snapshot.quality.or(snapshot.expected).map(score),
+            // Of the few packets of a pause there is nothing to measure, but what they cost.
+            quality_score: snapshot
+                .quality
+                .or(snapshot.expected)
+                .filter(|_| frames > 0)
+                .map(score),
             quality_metric: if snapshot.quality.is_some() {
                 QualityMetric::EstimatedPesqWb
             } else {
@@ -75,14 +82,14 @@ impl Room {
             // The prediction in force while this second was measured.
             prediction: last
                 .prediction
-                .filter(|_| rung_in_use(&last) == rung)
+                .filter(|_| frames > 0 && rung_in_use(&last) == rung)
                 .map(|it| Prediction {
                     quality_score: f64::from(it.quality.value()),
                     compression_ratio: it.ratio,
                     confidence: f64::from(it.confidence),
                 }),
             model_used: name(rung),
-            frames: snapshot.frames - last.frames,
+            frames,
             fallback_triggered: fallback_reason.is_some(),
             fallback_reason,
             network_class: worst(&snapshot),

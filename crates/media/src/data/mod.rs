@@ -2,6 +2,10 @@
 //!
 //! The bytes are patched instead of decoded and encoded again, so that fields this server doesn't know survive.
 
+mod fields;
+
+use fields::{Fields, Malformed, VARINT, write_bytes};
+
 /// Largest data packet accepted, as LiveKit has it.
 pub const MAX_PACKET: usize = 64 << 10;
 
@@ -48,6 +52,12 @@ pub enum DataError {
     /// More than a thousand destinations.
     #[error("data packet names too many destinations")]
     TooManyDestinations,
+}
+
+impl From<Malformed> for DataError {
+    fn from(Malformed(at): Malformed) -> Self {
+        Self::Malformed(at)
+    }
 }
 
 /// Who a packet comes from.
@@ -131,11 +141,6 @@ mod user {
     pub const DESTINATION_IDENTITIES: u64 = 6;
 }
 
-const VARINT: u64 = 0;
-const FIXED64: u64 = 1;
-const BYTES: u64 = 2;
-const FIXED32: u64 = 5;
-
 /// Writes sender and channel into a packet.
 pub fn stamp(packet: &[u8], channel: Channel, sender: &Sender<'_>) -> Result<Outgoing, DataError> {
     if packet.len() > MAX_PACKET {
@@ -146,8 +151,8 @@ pub fn stamp(packet: &[u8], channel: Channel, sender: &Sender<'_>) -> Result<Out
     let mut inner = Audience::default();
     let mut spoken_for = None;
     let mut from_user = false;
-    let mut reader = Reader { packet, at: 0 };
-    while let Some(field) = reader.next_field()? {
+    let mut fields = Fields::of(packet);
+    while let Some(field) = fields.next_field()? {
         match field.number {
             KIND | SID => {}
             IDENTITY => spoken_for = Some(field.body).filter(|body| !body.is_empty()),
@@ -183,8 +188,8 @@ pub fn stamp(packet: &[u8], channel: Channel, sender: &Sender<'_>) -> Result<Out
 /// Writes the sender into what older clients read, and notes whom the message is for.
 fn stamp_user(packet: &[u8], sender: &Sender<'_>, audience: &mut Audience) -> Result<Vec<u8>, DataError> {
     let mut bytes = Vec::with_capacity(packet.len() + sender.identity.len() + sender.sid.len() + 8);
-    let mut reader = Reader { packet, at: 0 };
-    while let Some(field) = reader.next_field()? {
+    let mut fields = Fields::of(packet);
+    while let Some(field) = fields.next_field()? {
         match field.number {
             user::SID | user::IDENTITY => continue,
             user::DESTINATION_SIDS => audience.add(Name::Sid, field.body, field.start)?,
@@ -198,87 +203,6 @@ fn stamp_user(packet: &[u8], sender: &Sender<'_>, audience: &mut Audience) -> Re
         write_bytes(&mut bytes, user::IDENTITY, sender.identity.as_bytes());
     }
     Ok(bytes)
-}
-
-/// One field of a protobuf message.
-struct Field<'a> {
-    number: u64,
-    start: usize,
-    /// Tag and length included.
-    whole: &'a [u8],
-    /// Content of a length-delimited field; empty for numbers.
-    body: &'a [u8],
-}
-
-struct Reader<'a> {
-    packet: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Reader<'a> {
-    fn next_field(&mut self) -> Result<Option<Field<'a>>, DataError> {
-        let start = self.at;
-        if start >= self.packet.len() {
-            return Ok(None);
-        }
-        let tag = self.varint()?;
-        let body = self.body(tag & 7)?;
-        Ok(Some(Field {
-            number: tag >> 3,
-            start,
-            whole: &self.packet[start..self.at],
-            body,
-        }))
-    }
-
-    fn varint(&mut self) -> Result<u64, DataError> {
-        let start = self.at;
-        let mut value = 0u64;
-        for shift in (0..64).step_by(7) {
-            let byte = *self.packet.get(self.at).ok_or(DataError::Malformed(start))?;
-            self.at += 1;
-            value |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(value);
-            }
-        }
-        Err(DataError::Malformed(start))
-    }
-
-    fn body(&mut self, wire: u64) -> Result<&'a [u8], DataError> {
-        let start = self.at;
-        let length = match wire {
-            VARINT => {
-                self.varint()?;
-                return Ok(&[]);
-            }
-            FIXED64 => 8,
-            FIXED32 => 4,
-            BYTES => self.varint()?,
-            _ => return Err(DataError::Malformed(start)),
-        };
-        let left = (self.packet.len() - self.at) as u64;
-        if length > left {
-            return Err(DataError::Malformed(start));
-        }
-        let body = &self.packet[self.at..self.at + length as usize];
-        self.at += length as usize;
-        Ok(body)
-    }
-}
-
-fn write_bytes(bytes: &mut Vec<u8>, field: u64, body: &[u8]) {
-    write_varint(bytes, field << 3 | BYTES);
-    write_varint(bytes, body.len() as u64);
-    bytes.extend_from_slice(body);
-}
-
-fn write_varint(bytes: &mut Vec<u8>, mut value: u64) {
-    while value >= 0x80 {
-        bytes.push(value as u8 | 0x80);
-        value >>= 7;
-    }
-    bytes.push(value as u8);
 }
 
 #[cfg(test)]
