@@ -96,6 +96,12 @@ impl Connection {
         }
     }
 
+    /// Whether they have subscribed to anything of somebody's.
+    pub fn is_subscribed_to(&self, publisher: Pid) -> bool {
+        let mut subscriptions = self.subscriptions.values();
+        subscriptions.any(|subscription| subscription.publisher == publisher && subscription.is_wanted())
+    }
+
     /// Tracks that leave on its lines, and whose they are.
     pub fn hears(&self) -> Vec<(Pid, TrackId)> {
         let heard = self.sending().lines.iter().filter_map(|line| match &line.usage {

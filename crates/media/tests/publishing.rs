@@ -210,16 +210,17 @@ async fn only_those_whom_the_publisher_allows_get_the_track() {
 }
 
 #[tokio::test]
-async fn the_room_is_told_who_speaks_and_who_has_stopped() {
+async fn listeners_are_told_who_speaks_and_who_has_stopped() {
     let server = serve().await;
     let (mut anna, mut bert) = two(&server, peer::Shape::One).await;
     speak(&mut anna, &mut bert).await;
     let sid = bert.info("anna").unwrap().sid;
     // SILK at 20 ms; the first bit of its frame is the encoder's verdict.
-    for (first, active) in [(0x80, true), (0x00, false)] {
-        let mut step = 0;
+    let (voice, silence) = ([0x48, 0x80, 1, 2, 3], [0x48, 0x00, 1, 2, 3]);
+    let mut step = 0;
+    for (payload, active) in [(&voice, true), (&silence, false), (&voice, true)] {
         while bert.speaks(&sid) != Some(active) {
-            anna.send("mic", 960 * step, &[0x48, first, 1, 2, 3], false).await;
+            anna.send("mic", 960 * step, payload, false).await;
             step += 1;
             assert!(step < 1000, "nobody is told");
             for _ in 0..3 {
@@ -227,14 +228,32 @@ async fn the_room_is_told_who_speaks_and_who_has_stopped() {
                 bert.step().await;
             }
         }
-        if active {
-            let mut carl = Peer::join(&server, "carl").await;
-            while carl.speaks(&sid).is_none() {
-                carl.step().await;
-            }
-            assert_eq!(carl.speaks(&sid), Some(true), "who comes later is told at once");
-        }
     }
+    let mut carl = Peer::join(&server, "carl").await;
+    until(
+        "who comes later is told at once",
+        &mut [&mut anna, &mut bert, &mut carl],
+        |p| p[2].speaks(&sid) == Some(true),
+    )
+    .await;
+    bert.ask(Ask::Subscription(proto::UpdateSubscription {
+        track_sids: vec![anna.published("mic").unwrap().sid.clone()],
+        subscribe: false,
+        ..Default::default()
+    }))
+    .await;
+    until(
+        "carl is told that she has stopped",
+        &mut [&mut anna, &mut bert, &mut carl],
+        |p| p[2].speaks(&sid) == Some(false),
+    )
+    .await;
+    assert_eq!(
+        bert.speaks(&sid),
+        Some(true),
+        "who doesn't listen to her is not told"
+    );
+    assert_eq!(anna.speaks(&sid), Some(false), "she herself is");
 }
 
 #[tokio::test]

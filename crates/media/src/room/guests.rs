@@ -122,16 +122,15 @@ impl Room {
 
     /// Guests speak, or have stopped.
     pub(super) fn guests_speak(&mut self, from: ShardId, speakers: &[proto::SpeakerInfo]) {
-        for speaker in speakers {
-            if let Some(pid) = self.guest(from, &speaker.sid.as_str().into()) {
-                self.loud(pid, speaker.level);
-            }
+        let known = speakers.iter().filter_map(|speaker| {
+            let pid = self.guest(from, &speaker.sid.as_str().into())?;
+            Some((pid, speaker.clone()))
+        });
+        let known: Vec<_> = known.collect();
+        for (pid, speaker) in &known {
+            self.loud(*pid, speaker.level);
         }
-        let speakers = speakers.to_vec();
-        self.tell_room(
-            None,
-            &Message::SpeakersChanged(proto::SpeakersChanged { speakers }),
-        );
+        self.tell_listeners(&known);
     }
 
     /// Notes how loud a guest is, as their own part has heard.

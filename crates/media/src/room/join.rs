@@ -115,7 +115,6 @@ impl Room {
         self.occupied = true;
         self.came(cx, pid);
         self.greet(pid);
-        self.tell_who_speaks(pid);
         Some((pid, IceStart::AsItIs))
     }
 
@@ -129,6 +128,7 @@ impl Room {
     ) {
         if ice == IceStart::AsItIs {
             self.subscribe_to_room(pid);
+            self.tell_who_speaks(pid);
         }
         if let Some(offer) = offer.filter(|offer| !offer.sdp.is_empty()) {
             self.handle_offer(cx, pid, &offer);

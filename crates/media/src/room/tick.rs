@@ -9,7 +9,7 @@ use proto::signal_response::Message;
 use super::join::enabled_codecs;
 use super::{Cx, Departure, Room};
 use crate::connection::Connection;
-use crate::participant::{Participant, Pid};
+use crate::participant::Pid;
 use crate::relay::Note;
 
 /// How often people are told who speaks.
@@ -84,27 +84,55 @@ impl Room {
     /// Tells the room who has begun to speak, or speaks louder or softer, or has stopped.
     fn tell_speakers(&mut self) {
         let mut speakers = Vec::new();
-        for participant in self.people.values_mut().filter(|p| p.here().is_some()) {
+        for pid in self.everybody() {
+            let Some(participant) = self.person_mut(pid).filter(|p| p.here().is_some()) else {
+                continue;
+            };
             let mut news = false;
             for track in participant.tracks.iter_mut().filter(|track| !track.is_video()) {
                 news |= track.speaking.look();
             }
             if news && !participant.grants.hidden {
-                speakers.push(participant.speaks());
+                speakers.push((pid, participant.speaks()));
             }
         }
         if !speakers.is_empty() {
-            self.tell_parts(&Note::Speakers(speakers.as_slice().into()));
-            self.tell_room(None, &speakers_changed(speakers));
+            let infos = speakers.iter().map(|(_, info)| info.clone());
+            self.tell_parts(&Note::Speakers(infos.collect()));
+            self.tell_listeners(&speakers);
         }
+    }
+
+    /// Tells those who are here who speaks, as far as they are subscribed to them, or speak themselves.
+    pub(super) fn tell_listeners(&mut self, speakers: &[(Pid, proto::SpeakerInfo)]) {
+        let here: Vec<Pid> = self.present().map(|(pid, _)| pid).collect();
+        for pid in here {
+            let news: Vec<_> = self.of_concern(pid, speakers);
+            if !news.is_empty() {
+                self.tell(pid, speakers_changed(news));
+            }
+        }
+    }
+
+    fn of_concern(&self, pid: Pid, speakers: &[(Pid, proto::SpeakerInfo)]) -> Vec<proto::SpeakerInfo> {
+        let Some(connection) = self.connection(pid) else {
+            return Vec::new();
+        };
+        let concerns = |speaker: Pid| speaker == pid || connection.is_subscribed_to(speaker);
+        let known = speakers.iter().filter(|(speaker, _)| concerns(*speaker));
+        known.map(|(_, info)| info.clone()).collect()
     }
 
     /// Tells somebody who has come, or come back, who speaks.
     pub(super) fn tell_who_speaks(&mut self, pid: Pid) {
-        let shown = self.people.values().filter(|p| !p.grants.hidden);
-        let speakers: Vec<_> = shown.map(Participant::speaks).filter(|s| s.active).collect();
-        if !speakers.is_empty() {
-            self.tell(pid, speakers_changed(speakers));
+        let shown = self.people.iter().filter(|(_, p)| !p.grants.hidden);
+        let speakers: Vec<_> = shown
+            .map(|(handle, p)| (Pid(handle), p.speaks()))
+            .filter(|(_, speaks)| speaks.active)
+            .collect();
+        let news = self.of_concern(pid, &speakers);
+        if !news.is_empty() {
+            self.tell(pid, speakers_changed(news));
         }
     }
 
