@@ -217,13 +217,13 @@ impl MediaServer {
 
     /// A snapshot of all shards, each coherent in itself; `None` when none of them is left.
     pub async fn stats(&self) -> Option<Stats> {
+        let answers = self.shards.ask(Command::Stats).await;
         let mut stats = Stats {
             rooms: self.shards.directory.rooms(),
             commands_waiting: self.shards.waiting(),
             joins_refused: self.signalling.joins_refused(),
             ..Stats::default()
         };
-        let answers = self.shards.ask(Command::Stats).await;
         answers.iter().for_each(|answer| stats.add(answer));
         (!answers.is_empty()).then_some(stats)
     }
