@@ -30,6 +30,7 @@ mod content;
 mod estimate;
 pub mod expected;
 mod expected_table;
+mod hearing;
 mod mel;
 mod network;
 mod perception;

@@ -5,13 +5,12 @@
 //! one streaming pass with a known delay, on mel bands.
 
 use crate::bands::Bands;
+use crate::hearing::{hearing_threshold, loudness};
 
 /// Bands of the perceptual model.
 pub(crate) const BANDS: usize = 40;
 /// Windows in a block: 320 ms, about a syllable.
 pub(crate) const BLOCK: usize = 20;
-/// Exponent of Zwicker's loudness.
-const LOUDNESS_POWER: f32 = 0.23;
 /// Level that active speech is brought to, as power (73 dB SPL).
 const SPEECH_POWER: f32 = 2e7;
 /// Smoothing of long-term levels per block, about 3 s.
@@ -395,19 +394,4 @@ fn correlation(pairs: impl Iterator<Item = (f32, f32)> + Clone) -> f32 {
 
 fn decibels(a: f32, b: f32) -> f32 {
     10.0 * (a / b).log10()
-}
-
-/// Zwicker's loudness of a band, without its constant factor.
-fn loudness(power: f32, threshold: f32) -> f32 {
-    if power < threshold {
-        return 0.0;
-    }
-    (threshold / 0.5).powf(LOUDNESS_POWER) * ((0.5 + 0.5 * power / threshold).powf(LOUDNESS_POWER) - 1.0)
-}
-
-/// Quietest audible power at a frequency (Terhardt 1979), 0 dB SPL = 1.
-fn hearing_threshold(hz: f32) -> f32 {
-    let khz = hz / 1000.0;
-    let db = 3.64 * khz.powf(-0.8) - 6.5 * (-0.6 * (khz - 3.3).powi(2)).exp() + 1e-3 * khz.powi(4);
-    10f32.powf(db / 10.0)
 }

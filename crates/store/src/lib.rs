@@ -32,6 +32,7 @@ mod changes;
 pub mod cluster;
 mod config;
 mod database;
+mod delivery;
 mod erasure;
 mod error;
 mod events;
@@ -71,6 +72,7 @@ pub use audit::{AuditEntry, AuditQuery};
 pub use call::{CallQuery, StoredCall};
 pub use changes::{Changes, Revision};
 pub use config::{CONFIG_UPDATED, StoredConfig};
+pub use delivery::{DeliveryQuery, DeliveryRecord, DeliveryState};
 pub use error::StoreError;
 pub use events::{EVENT_QUEUE_MAX, EventWriter};
 pub use experiment::{ArmOutcome, Experiment, Exposure, NewExperiment, RUNNING_MAX, Sample};
@@ -94,7 +96,5 @@ pub use spool::SPOOL_MAX;
 pub use store::{Store, StoreOptions, without_password};
 pub use timestamp::Timestamp;
 pub use usage::Step;
-pub use webhook::{
-    DeliveryQuery, DeliveryRecord, DeliveryState, ENDPOINTS_MAX, Endpoint, EndpointChange, NewEndpoint,
-};
+pub use webhook::{ENDPOINTS_MAX, Endpoint, EndpointChange, NewEndpoint};
 pub use writer::{BATCH_MAX, FLUSH_EVERY, MetricWriter, QUEUE_MAX, WriterStats};

@@ -16,6 +16,7 @@ mod people;
 mod personal;
 mod pgbouncer;
 mod plans;
+mod roles;
 mod rollups;
 mod support;
 mod webhooks;
