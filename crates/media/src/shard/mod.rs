@@ -161,8 +161,10 @@ impl Shard {
                 .enumerate()
                 .filter(|(n, _)| *n != sessions.shard.0)
             {
-                // One that is gone has no rooms.
-                let _ = neighbour.send(Mail::Death(sessions.shard)).await;
+                // One that is gone has no rooms; one that waits for us to hear of its own death is not waited for.
+                let _ = neighbour
+                    .send_timeout(Mail::Death(sessions.shard), REVIVE_AFTER)
+                    .await;
             }
             tokio::time::sleep(REVIVE_AFTER).await;
             core.reopen(&ai);
