@@ -5,26 +5,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_engine::{Refused, StreamId};
-use auralink_types::{AicConfig, FieldError, PacketTime, Reason, Rung};
+use auralink_types::{AicConfig, FieldError, Reason, Rung};
 use auralink_wire::proto::v1::{self, compress_stream_request, compress_stream_response};
-use auralink_wire::proto::{
-    AudioCoding, AudioFrame, Change, Choice, Frame, Opening, VideoCoding, VideoFrame, within,
-};
+use auralink_wire::proto::{AudioFrame, Change, Choice, Frame, Opening, VideoFrame, within};
 use tonic::Status;
 
 use super::relay::Session;
-use super::{results, status};
+use super::{audio, results, status};
 use crate::advice;
 use crate::governor::Governor;
-use crate::input::Source;
 use crate::listener::{Listener, Report};
 use crate::pool::{Handle, Pool};
 use crate::stream::{self, Work};
-
-/// Opus counts its packets' length with this clock.
-const OPUS_CLOCK: u32 = 48_000;
-/// Ticks of 20 ms.
-const FRAME_TICKS: usize = 960;
 
 /// A frame on its way.
 struct Waiting {
@@ -156,7 +148,7 @@ impl Compression {
 
     fn submit(&mut self, now: Instant, audio: AudioFrame, waiting: &mut Waiting) -> Result<(), Reason> {
         if let Chooser::Core(governor) = &mut self.chooser {
-            let (packet, stereo) = shape(&audio);
+            let (packet, stereo) = audio::shape(&audio);
             governor.note_source(now, packet, stereo);
             governor.handle_timeout(now);
             waiting.decision = governor.news().map(results::decision);
@@ -170,16 +162,7 @@ impl Compression {
                 return Err(self.bad(now, refused));
             }
         }
-        let frame = stream::Frame {
-            source: match audio.coding {
-                AudioCoding::Opus => Source::Opus,
-                AudioCoding::Aic => Source::Aic,
-                AudioCoding::Pcm(format) => Source::Pcm(format),
-            },
-            timestamp: audio.timestamp,
-            payload: Arc::from(&audio.payload[..]),
-            deadline: waiting.due,
-        };
+        let frame = audio::frame(&audio, waiting.due);
         let sent = self
             .handle
             .as_ref()
@@ -233,7 +216,7 @@ impl Compression {
             Chooser::Core(governor) => governor.capacity(),
             Chooser::Caller => None,
         };
-        picture_result(now, &policy, capacity, picture, original)
+        results::picture(now, &policy, capacity, picture, original)
     }
 
     fn handle_done(&mut self, now: Instant, mut done: stream::Done, compute: Duration) {
@@ -314,54 +297,6 @@ impl Compression {
             (Change::Network(_), Chooser::Caller) => return misplaced("network"),
         }
         Ok(())
-    }
-}
-
-/// The answer to a picture.
-pub(super) fn picture_result(
-    now: Instant,
-    policy: &auralink_types::Policy,
-    capacity: Option<auralink_types::Bitrate>,
-    picture: &VideoFrame,
-    original: Option<v1::MediaFrame>,
-) -> v1::FrameResult {
-    let mut result = results::unchanged(picture.timestamp, None, original);
-    result.reason = v1::Reason::NoTranscoder as i32;
-    result.decision = Some(results::no_transcoder());
-    result.hints = picture.shape.map(|shape| {
-        let codec = match picture.coding {
-            VideoCoding::Coded(codec) => Some(codec),
-            VideoCoding::I420 => None,
-        };
-        results::video_hints(&advice::video(now, policy, capacity, &shape, codec.as_slice()))
-    });
-    result
-}
-
-/// Packet time of what the sender sends, and whether it is stereo; what is unclear is left to the default.
-pub(super) fn shape(audio: &AudioFrame) -> (Option<PacketTime>, bool) {
-    match audio.coding {
-        AudioCoding::Pcm(format) => {
-            let ms = audio.payload.len() / format.bytes_per_ms().max(1);
-            (
-                PacketTime::from_frames(ms / 20).filter(|_| ms.is_multiple_of(20)),
-                format.channels == 2,
-            )
-        }
-        AudioCoding::Opus => (
-            auralink_opus::packet_samples(&audio.payload, OPUS_CLOCK)
-                .ok()
-                .filter(|ticks| ticks.is_multiple_of(FRAME_TICKS))
-                .and_then(|ticks| PacketTime::from_frames(ticks / FRAME_TICKS)),
-            auralink_opus::packet_channels(&audio.payload) == Some(2),
-        ),
-        AudioCoding::Aic => {
-            let parsed = auralink_wire::aic::AicPacket::parse(&audio.payload).ok();
-            (
-                parsed.and_then(|packet| PacketTime::from_frames(packet.frame_count())),
-                false,
-            )
-        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The core as a gRPC service, and the stubs of both ends. The only place where gRPC's own types are seen.
 
+mod audio;
 mod codec;
 mod compress;
 mod decompress;

@@ -4,14 +4,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use auralink_types::{FieldError, Neural, PacketTime, Reason, Rung};
-use auralink_wire::proto::{AudioCoding, AudioFrame, Choice, PcmOutput, v1};
+use auralink_wire::proto::{Choice, PcmOutput, v1};
 use tokio::sync::Semaphore;
 use tonic::Status;
 
 use super::post::Post;
-use super::{compress, decompress, results, status};
+use super::{audio, decompress, results, status};
 use crate::advice::{self, AudioNow};
-use crate::input::Source;
 use crate::listener::Report;
 use crate::pool::Pool;
 use crate::stream::{Done, Frame, Work};
@@ -55,16 +54,10 @@ impl OneShot {
             auralink_wire::proto::Frame::Audio(audio) => audio,
             auralink_wire::proto::Frame::Video(picture) => {
                 let capacity = network.and_then(|report| report.capacity);
-                return Ok(compress::picture_result(
-                    now,
-                    &policy,
-                    capacity,
-                    &picture,
-                    Some(frame),
-                ));
+                return Ok(results::picture(now, &policy, capacity, &picture, Some(frame)));
             }
         };
-        let (packet, stereo) = compress::shape(&audio);
+        let (packet, stereo) = audio::shape(&audio);
         let packet = packet.ok_or_else(|| {
             let problem = "must hold 20, 40, 60, 80, 100 or 120 ms";
             status::invalid(&FieldError::new("frame.payload", problem))
@@ -94,7 +87,7 @@ impl OneShot {
         } else {
             let deadline = now + audio.max_latency.unwrap_or(policy.max_latency);
             match self
-                .work(Work::Code(vec![rung]), worker_frame(&audio, deadline))
+                .work(Work::Code(vec![rung]), audio::frame(&audio, deadline))
                 .await
             {
                 Ok((done, compute)) if !done.coded.is_empty() => v1::FrameResult {
@@ -164,19 +157,6 @@ impl OneShot {
             Ok(None) => Err(Reason::CoreUnreachable),
             Err(_) => Err(Reason::Late),
         }
-    }
-}
-
-fn worker_frame(audio: &AudioFrame, deadline: Instant) -> Frame {
-    Frame {
-        source: match audio.coding {
-            AudioCoding::Opus => Source::Opus,
-            AudioCoding::Aic => Source::Aic,
-            AudioCoding::Pcm(format) => Source::Pcm(format),
-        },
-        timestamp: audio.timestamp,
-        payload: Arc::from(&audio.payload[..]),
-        deadline,
     }
 }
 

@@ -1,11 +1,13 @@
 //! Values of the core as messages.
 
-use auralink_engine::{Choice, Coded};
-use auralink_types::{Mos, Reason, Rung};
-use auralink_wire::aic;
-use auralink_wire::proto::{PcmOutput, PcmSample, v1};
+use std::time::Instant;
 
-use crate::advice::{AudioAdvice, VideoAdvice};
+use auralink_engine::{Choice, Coded};
+use auralink_types::{Bitrate, Mos, Policy, Reason, Rung};
+use auralink_wire::aic;
+use auralink_wire::proto::{PcmOutput, PcmSample, VideoCoding, VideoFrame, v1};
+
+use crate::advice::{self, AudioAdvice, VideoAdvice};
 use crate::stream::Sound;
 
 /// How the estimator's scores are called.
@@ -65,6 +67,27 @@ pub(super) fn unchanged(
         original,
         ..Default::default()
     }
+}
+
+/// The answer to a picture.
+pub(super) fn picture(
+    now: Instant,
+    policy: &Policy,
+    capacity: Option<Bitrate>,
+    picture: &VideoFrame,
+    original: Option<v1::MediaFrame>,
+) -> v1::FrameResult {
+    let mut result = unchanged(picture.timestamp, None, original);
+    result.reason = v1::Reason::NoTranscoder as i32;
+    result.decision = Some(no_transcoder());
+    result.hints = picture.shape.map(|shape| {
+        let codec = match picture.coding {
+            VideoCoding::Coded(codec) => Some(codec),
+            VideoCoding::I420 => None,
+        };
+        video_hints(&advice::video(now, policy, capacity, &shape, codec.as_slice()))
+    });
+    result
 }
 
 pub(super) fn sound(sound: Sound, output: PcmOutput) -> v1::MediaFrame {
