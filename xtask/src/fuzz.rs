@@ -5,7 +5,7 @@ use anyhow::{Result, bail};
 use crate::step::{Place, Step};
 
 /// Targets in `fuzz/fuzz_targets` that take what comes from strangers: over the network, and as files.
-const TARGETS: [&str; 3] = ["aic", "decoder", "sound"];
+const TARGETS: [&str; 4] = ["aic", "decoder", "sound", "twirp"];
 
 /// Fuzzes each target for `seconds`; ends with an error at the first finding, whose input libFuzzer writes to
 /// `fuzz/artifacts`.

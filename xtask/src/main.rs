@@ -61,7 +61,7 @@ enum Chore {
     Sdk,
     /// Fuzzes what parses the bytes of strangers: `./x fuzz [TARGET…] [--seconds N]`.
     Fuzz {
-        /// Targets in `fuzz/fuzz_targets`; without any, the AIC payload, the speech decoder and sound files.
+        /// Targets in `fuzz/fuzz_targets`; without any, the AIC payload, the speech decoder, sound files and Twirp bodies.
         targets: Vec<String>,
         /// Seconds for each.
         #[arg(long, default_value_t = 1800)]

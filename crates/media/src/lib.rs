@@ -60,3 +60,5 @@ pub use ai::{Ai, CoreError, EVENTS, OpenCore, ROWS};
 pub use config::{MediaConfig, RoomRules, TenantLimits};
 pub use metrics::{Counters, Stats};
 pub use server::{MediaServer, StartError};
+#[doc(hidden)]
+pub use twirp::read_any as read_any_twirp_body;

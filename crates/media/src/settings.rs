@@ -25,13 +25,39 @@ pub struct Settings {
     pub sync_streams: bool,
 }
 
-/// Bounds of the time that receivers hold pictures back, in milliseconds.
+/// Bounds of the time that receivers hold pictures back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PlayoutDelay {
     /// At least so long.
-    pub min_ms: u32,
+    pub min: Duration,
     /// At most so long.
-    pub max_ms: u32,
+    pub max: Duration,
+}
+
+/// Longest delay that packets can tell: 12 bits of hundredths of a second.
+const MAX_PLAYOUT_DELAY_MS: u32 = 40_950;
+
+/// Upper bound for rooms that name a lower one alone, as LiveKit has it.
+const USUAL_MAX_MS: u32 = 10_000;
+
+impl PlayoutDelay {
+    /// The bounds of those milliseconds, where 0 is left open; `None` without any, an error says what is wrong with them.
+    pub fn of(min_ms: u32, max_ms: u32) -> Result<Option<Self>, String> {
+        if min_ms == 0 && max_ms == 0 {
+            return Ok(None);
+        }
+        let max_ms = if max_ms == 0 {
+            USUAL_MAX_MS.max(min_ms)
+        } else {
+            max_ms
+        };
+        if min_ms > max_ms || max_ms > MAX_PLAYOUT_DELAY_MS {
+            let rule = format!("must be at most the upper bound, and that at most {MAX_PLAYOUT_DELAY_MS} ms");
+            return Err(format!("{rule}; got {min_ms} to {max_ms}"));
+        }
+        let [min, max] = [min_ms, max_ms].map(|ms| Duration::from_millis(ms.into()));
+        Ok(Some(Self { min, max }))
+    }
 }
 
 impl Default for Settings {

@@ -15,6 +15,7 @@ use proto::signal_request::Message as Ask;
 use proto::signal_response::Message;
 use proto::{DisconnectReason, leave_request::Action};
 use serde_json::{Value, json};
+use str0m::media::MediaKind;
 
 async fn names(server: &Server) -> Vec<String> {
     let listed = server.ask("ListRooms", json!({})).await;
@@ -372,12 +373,8 @@ async fn who_may_publish_no_longer_has_no_tracks_from_that_moment() {
             bert.step().await;
         }
         assert_eq!(bert.heard.len(), before);
-        anna.announce(
-            "again",
-            str0m::media::MediaKind::Audio,
-            proto::AddTrackRequest::default(),
-        )
-        .await;
+        anna.announce("again", MediaKind::Audio, proto::AddTrackRequest::default())
+            .await;
         until("anna is refused", &mut [&mut anna, &mut bert], |p| {
             p[0].messages
                 .iter()
@@ -717,4 +714,41 @@ async fn a_call_that_nobody_answers_is_given_up() {
         (503, &json!("unavailable")),
         "{answer}"
     );
+}
+
+#[tokio::test]
+async fn pictures_are_held_back_as_long_as_the_room_was_told() {
+    in_both_shapes(async |shape| {
+        let server = serve().await;
+        let delayed = json!({"name": "room", "min_playout_delay": 200, "maxPlayoutDelay": 500});
+        server.ask("CreateRoom", delayed).await;
+        let (mut anna, mut bert) = two(&server, shape).await;
+        anna.publish("cam", MediaKind::Video).await;
+        until("the track is answered", &mut [&mut anna, &mut bert], |p| {
+            p[0].published("cam").is_some() && p[0].agreed("cam")
+        })
+        .await;
+        let mut timestamp = 0;
+        while bert.heard.is_empty() {
+            // A whole keyframe of VP8 in one packet (RFC 7741).
+            anna.send(
+                "cam",
+                timestamp,
+                &[0x10, 0, 0, 0, 0x9d, 0x01, 0x2a, 8, 0, 8, 0],
+                false,
+            )
+            .await;
+            timestamp += 3_000;
+            for _ in 0..3 {
+                anna.step().await;
+                bert.step().await;
+            }
+            assert!(timestamp < 3_000 * 500, "nothing arrives");
+        }
+        assert_eq!(bert.heard[0].playout_delay, Some((200, 500)));
+        let twisted = json!({"name": "other", "min_playout_delay": 500, "max_playout_delay": 200});
+        let (status, code) = server.refusal("CreateRoom", twisted).await;
+        assert_eq!((status, code.as_str()), (400, "invalid_argument"));
+    })
+    .await;
 }

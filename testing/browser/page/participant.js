@@ -178,6 +178,17 @@ globalThis.aura = {
   trackSid: (name, what) => local(name, what).trackSid,
   state: (name) => of(name).room.state,
   participants: (name) => [...of(name).room.remoteParticipants.keys()],
+  /** The room as it is known here. */
+  room: (name) => ({ name: of(name).room.name, metadata: of(name).room.metadata }),
+  /** What somebody else shows of themselves. */
+  profile(name, identity) {
+    const who = of(name).room.remoteParticipants.get(identity);
+    return who && { name: who.name, metadata: who.metadata, attributes: who.attributes };
+  },
+  /** What this one may do. */
+  permissions: (name) => of(name).room.localParticipant.permissions?.toJson(),
+  /** Answers a method with what was handed over, turned round. */
+  answer: (name, method) => of(name).room.registerRpcMethod(method, async ({ payload }) => [...payload].reverse().join('')),
   events: (name) => of(name)?.events ?? [],
   leave: (name) => of(name).room.disconnect(),
   simulate: (name, scenario) => of(name).room.simulateScenario(scenario),

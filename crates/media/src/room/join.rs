@@ -49,9 +49,10 @@ impl Room {
             return None;
         }
         let pid = Pid(self.people.next_handle());
+        let delays = self.settings().playout_delay.is_some();
         let mut transport = |role| {
             let id = self.transport_id(pid, role);
-            Session::new(cx.now, cx.out, id, cx.sessions).map(Transport::new)
+            Session::new(cx.now, cx.out, id, cx.sessions, delays).map(Transport::new)
         };
         let made = transport(Role::Publisher).and_then(|publisher| match join.topology {
             Topology::One => Ok((publisher, None)),

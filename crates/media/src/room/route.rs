@@ -236,6 +236,7 @@ impl Room {
         (selection, incoming): (Option<Selection>, &Incoming<'_>),
         packet: &RtpPacket,
     ) -> bool {
+        let delay = self.settings().playout_delay;
         let Some(subscriber) = self.connection_mut(leg.to) else {
             return false;
         };
@@ -262,6 +263,8 @@ impl Room {
         };
         let extensions = ExtensionValues {
             video_orientation: packet.header.ext_vals.video_orientation,
+            play_delay_min: delay.map(|delay| delay.min.into()),
+            play_delay_max: delay.map(|delay| delay.max.into()),
             ..Default::default()
         };
         let payload = match rewritten.hollow {

@@ -46,7 +46,7 @@ pub(super) fn accept(offer: &str) -> Result<String, SessionError> {
         pid: Pid(nobody),
         role: Role::Publisher,
     };
-    Session::new(Instant::now(), &mut out, id, &config())?.accept(&mut out, offer)
+    Session::new(Instant::now(), &mut out, id, &config(), false)?.accept(&mut out, offer)
 }
 
 fn answer_to(offer: &str) -> Description {

@@ -16,7 +16,7 @@ use str0m::format::{Codec, PayloadParams};
 use str0m::ice::StunMessage;
 use str0m::media::{KeyframeRequestKind, Mid, Pt, Rid};
 use str0m::net::{Protocol, Receive};
-use str0m::rtp::Ssrc;
+use str0m::rtp::{Extension, Ssrc};
 use str0m::{Candidate, IceCreds, Input, Output, Rtc};
 
 use crate::directory::ShardId;
@@ -35,6 +35,9 @@ const MAX_DATA_MESSAGE: u32 = 1 << 20;
 
 /// How often the network figures of each line are reported.
 const STATS_INTERVAL: Duration = Duration::from_secs(1);
+
+/// Id of the extension that tells how long pictures are held back, unless the client has another; str0m takes none of its own here.
+const PLAYOUT_DELAY_ID: u8 = 6;
 
 /// Length of the ICE name; 62^12 leaves no room for guessing one in use.
 const UFRAG_LENGTH: usize = 12;
@@ -90,18 +93,19 @@ pub struct SessionConfig {
 }
 
 impl Session {
-    /// A session that answers offers.
+    /// A session that answers offers; with `delays_pictures` it can tell how long they are to be held back.
     pub fn new(
         now: Instant,
         out: &mut Outbox,
         id: TransportId,
         config: &SessionConfig,
+        delays_pictures: bool,
     ) -> Result<Self, SessionError> {
         let credentials = IceCreds {
             ufrag: random_text(UFRAG_LENGTH),
             pass: random_text(PASSWORD_LENGTH),
         };
-        let mut rtc = Rtc::builder()
+        let builder = Rtc::builder()
             .set_rtp_mode(true)
             .set_ice_lite(true)
             .set_dtls_cert(config.certificate.clone())
@@ -111,8 +115,12 @@ impl Session {
             .clear_codecs()
             .enable_opus(true, true)
             .enable_vp8(true)
-            .enable_h264(true)
-            .build(now);
+            .enable_h264(true);
+        let mut rtc = match delays_pictures {
+            true => builder.set_extension(PLAYOUT_DELAY_ID, Extension::PlayoutDelay),
+            false => builder,
+        }
+        .build(now);
         for address in config.candidates.iter() {
             let candidate =
                 Candidate::host(*address, "udp").map_err(|error| SessionError::Offer(error.to_string()))?;

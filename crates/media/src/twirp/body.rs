@@ -79,3 +79,51 @@ fn given(value: Value) -> Value {
         value => value,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use livekit_protocol as proto;
+
+    use super::*;
+
+    fn asked() -> proto::UpdateParticipantRequest {
+        proto::UpdateParticipantRequest {
+            room: "room".into(),
+            identity: "anna".into(),
+            permission: Some(proto::ParticipantPermission {
+                can_publish: true,
+                can_publish_sources: vec![proto::TrackSource::Camera as i32],
+                ..Default::default()
+            }),
+            attributes: [("aKey".to_owned(), "v".to_owned())].into(),
+            ..Default::default()
+        }
+    }
+
+    #[test]
+    fn a_request_says_the_same_in_every_way_it_may_be_written() {
+        for json in [
+            r#"{"room":"room","identity":"anna","permission":{"canPublish":true,"canPublishSources":["CAMERA"]},"attributes":{"aKey":"v"}}"#,
+            r#"{"room":"room","identity":"anna","metadata":null,"permission":{"can_publish":true,"can_publish_sources":[1],"newer":{}},"attributes":{"aKey":"v"}}"#,
+        ] {
+            assert_eq!(Encoding::Json.read(json.as_bytes()), Ok(asked()));
+        }
+        assert_eq!(Encoding::Protobuf.read(&asked().encode_to_vec()), Ok(asked()));
+    }
+
+    #[test]
+    fn every_truncation_is_read_or_refused() {
+        let json = serde_json::to_vec(&asked()).unwrap();
+        for (is_json, bytes) in [(true, json), (false, asked().encode_to_vec())] {
+            for length in 0..bytes.len() {
+                crate::twirp::read_any(is_json, &bytes[..length]);
+            }
+            assert!(
+                !is_json
+                    || Encoding::Json
+                        .read::<proto::UpdateParticipantRequest>(&bytes[1..])
+                        .is_err()
+            );
+        }
+    }
+}

@@ -6,6 +6,8 @@ mod error;
 mod fields;
 mod room_service;
 
+pub use room_service::read_any;
+
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use str0m::change::SdpApi;
 use str0m::channel::{ChannelConfig, Reliability};
 use str0m::net::{Protocol, Receive};
+use str0m::rtp::Extension;
 use str0m::{Candidate, Event, Input, Output, Rtc};
 use tokio::net::UdpSocket;
 
@@ -25,6 +26,7 @@ impl Link {
         let mut rtc = Rtc::builder()
             .set_rtp_mode(true)
             .enable_opus(true, true)
+            .set_extension(7, Extension::PlayoutDelay)
             .build(Instant::now());
         rtc.add_local_candidate(Candidate::host(local, "udp").unwrap());
         Self {

@@ -23,8 +23,8 @@ use proto::signal_response::Message;
 use str0m::change::{SdpAnswer, SdpOffer, SdpPendingOffer};
 use str0m::channel::ChannelId;
 use str0m::format::Codec;
-use str0m::media::{Direction, MediaKind, Mid};
-use str0m::rtp::SeqNo;
+use str0m::media::{Direction, MediaKind, MediaTime, Mid};
+use str0m::rtp::{ExtensionValues, SeqNo};
 use str0m::{Event, IceConnectionState};
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite;
@@ -54,6 +54,8 @@ pub struct Heard {
     pub codec: Codec,
     pub red: bool,
     pub payload: Vec<u8>,
+    /// How long it is to be held back, in milliseconds.
+    pub playout_delay: Option<(u64, u64)>,
 }
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -276,6 +278,7 @@ impl Peer {
                     codec: params.spec().codec,
                     red: params.red() == Some(pt),
                     payload: packet.payload.to_vec(),
+                    playout_delay: playout_delay(&packet.header.ext_vals),
                 });
             }
             _ => {}
@@ -342,4 +345,11 @@ impl Peer {
         }
         self.flush().await;
     }
+}
+
+fn playout_delay(told: &ExtensionValues) -> Option<(u64, u64)> {
+    let milliseconds = |time: MediaTime| Duration::from(time).as_millis() as u64;
+    told.play_delay_min
+        .map(milliseconds)
+        .zip(told.play_delay_max.map(milliseconds))
 }
