@@ -1,12 +1,13 @@
 //! The door for a tenant's own servers: LiveKit's RoomService over Twirp. Tokens are checked here; what is asked goes to the
 //! room as a [`Verb`](crate::verb::Verb).
 
+mod asked;
 mod body;
 mod error;
 mod fields;
 mod room_service;
 
-pub use room_service::read_any;
+pub use asked::read_any;
 
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
