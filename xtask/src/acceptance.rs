@@ -1,5 +1,5 @@
 //! Acceptance with clients that are not ours: the stock browser SDK in Chromium and Firefox, the native SDK from
-//! PyPI, and schemathesis with what the REST API's description allows and forbids.
+//! PyPI, LiveKit's server SDKs, and schemathesis with what the REST API's description allows and forbids.
 
 use std::fs;
 
@@ -16,6 +16,7 @@ pub fn run(place: &Place) -> Result<u8> {
     for (name, suite) in [
         ("browser", browser as fn(&Place) -> Result<()>),
         ("native SDK", native),
+        ("Rust server SDK", rust_server_sdk),
         ("schemathesis", openapi::schemathesis_coverage),
     ] {
         if let Err(problem) = suite(place) {
@@ -51,6 +52,17 @@ fn browser(place: &Place) -> Result<()> {
     }
     Step::new(place, "npm", ["test", "--silent"])
         .within(place, "testing/browser")
+        .with("AURALINK_BIN", place.program("auralink"))
+        .run()
+}
+
+/// LiveKit's crate is built apart: among ours it would change the features of what both use.
+fn rust_server_sdk(place: &Place) -> Result<()> {
+    let manifest = ["test", "--locked", "--manifest-path", "testing/rust/Cargo.toml"];
+    let target = place.programs.join("rust-sdk");
+    let mut arguments: Vec<std::ffi::OsString> = manifest.iter().map(Into::into).collect();
+    arguments.extend(["--target-dir".into(), target.into_os_string()]);
+    cargo(place, arguments)
         .with("AURALINK_BIN", place.program("auralink"))
         .run()
 }
