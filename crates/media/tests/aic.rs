@@ -155,16 +155,18 @@ async fn what_the_few_packets_of_a_pause_cost_is_in_a_row_and_a_track_that_sends
         };
         assert!(row.original_bandwidth_kbps > 0.0 && row.compressed_bandwidth_kbps > 0.0);
     }
-    let (from, mut late) = (Instant::now(), 0);
+    while aic.rows.try_recv().is_ok() {}
+    // In a room on two shards each part has a session.
+    let (from, mut late) = (Instant::now(), Vec::new());
     while from.elapsed() < Duration::from_millis(3500) {
         anna.step().await;
         bert.step().await;
         while let Ok(row) = aic.rows.try_recv() {
-            late += 1;
             assert!(row.compressed_bandwidth_kbps > 0.0, "{row:?}");
+            assert!(!late.contains(&row.session_id), "a row of nothing: {row:?}");
+            late.push(row.session_id);
         }
     }
-    assert!(late <= 1, "{late} rows, of what was on its way and of nothing");
 }
 
 #[tokio::test]
